@@ -1,0 +1,1 @@
+"""Plan -> resources: the Pulumi components, and the only importers of provider SDKs."""

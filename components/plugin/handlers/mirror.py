@@ -1,0 +1,72 @@
+"""coppice:docker:Mirror: the grove's bare copy of the repository, in a volume that boxes mount read-only.
+
+Every commit that an agent started from is pinned by a ref and nothing is ever pruned, because agents' clones
+borrow the mirror's objects: garbage collection here would break them.
+"""
+
+import contextlib
+import tempfile
+from pathlib import Path
+
+from docker.errors import NotFound
+
+from coppice.components import repository
+from coppice.components.plugin.handlers.base import Context, Handler, Values
+from coppice.components.plugin.helper_box import helper, put_stream, run
+
+_FETCH = """
+set -eu
+export GIT_CONFIG_NOSYSTEM=1 HOME=/tmp
+git init -q --bare --initial-branch=coppice /mirror
+git -C /mirror config gc.auto 0
+git -C /mirror config core.logAllRefUpdates false
+git -C /mirror -c transfer.fsckObjects=false fetch -q --no-tags /tmp/base.bundle 'refs/coppice/bases/*:refs/coppice/bases/*'
+"""
+
+
+class Mirror(Handler):
+    """Inputs: `volume`, `image` (for the helper), `repository` (path on this machine), `commit`. No outputs."""
+
+    token = "coppice:docker:Mirror"
+    required = frozenset({"volume", "image", "repository", "commit"})
+    replaces = frozenset({"volume"})
+    unwatched = frozenset({"image"})
+
+    def _fetch(self, context: Context, inputs: Values) -> None:
+        context.tell("bundling the repository")
+        with tempfile.TemporaryDirectory(prefix="coppice-mirror-") as folder:
+            bundle = Path(folder) / "base.bundle"
+            repository.bundle_base(Path(inputs["repository"]), inputs["commit"], bundle)
+            with contextlib.closing(context.client()) as client:
+                mounts = {"/mirror": (inputs["volume"], False)}
+                with helper(client, inputs["image"], mounts, ["sh", "-c", _FETCH]) as box:
+                    put_stream(box, "/tmp", bundle.name, bundle)  # noqa: S108 (inside the helper)
+                    context.tell("filling the mirror")
+                    run(box, "fill the mirror")
+
+    def create(self, context: Context, inputs: Values) -> tuple[str, Values]:
+        self._fetch(context, inputs)
+        return inputs["volume"], {}
+
+    def update(self, context: Context, resource_id: str, old: Values, new: Values) -> Values:
+        del resource_id, old
+        self._fetch(context, new)
+        return {}
+
+    def read(self, context: Context, resource_id: str, state: Values) -> Values | None:
+        del resource_id
+        return read_volume(context, state["volume"])
+
+    def delete(self, context: Context, resource_id: str, state: Values) -> None:
+        # Its content goes with the volume, which is a resource of its own.
+        del context, resource_id, state
+
+
+def read_volume(context: Context, name: str) -> Values | None:
+    """Return no outputs when the volume is there, None when it is gone."""
+    with contextlib.closing(context.client()) as client:
+        try:
+            client.volumes.get(name)
+        except NotFound:
+            return None
+    return {}

@@ -1,0 +1,1 @@
+"""Where boxes run: one folder a runtime."""

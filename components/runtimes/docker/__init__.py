@@ -1,0 +1,1 @@
+"""Boxes as hardened containers of a Docker daemon."""

@@ -1,0 +1,135 @@
+"""The program's side of our own plug-in: resource classes for `coppice:docker:*`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pulumi
+
+from coppice.components.plugin import NAME, VERSION
+
+
+class CoppiceProvider(pulumi.ProviderResource):
+    """A configured pulumi-resource-coppice.
+
+    Args:
+        name: the resource's name.
+        docker_host: address of the daemon that boxes run on.
+        opts: resource options.
+    """
+
+    def __init__(
+        self, name: str, docker_host: pulumi.Input[str], opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        options = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(version=VERSION))
+        super().__init__(NAME, name, {"dockerHost": docker_host}, options)
+
+
+class _Own(pulumi.CustomResource):
+    def __init__(
+        self,
+        token: str,
+        name: str,
+        props: Mapping[str, Any],
+        opts: pulumi.ResourceOptions | None,
+    ) -> None:
+        options = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(version=VERSION))
+        super().__init__(token, name, dict(props), options)
+
+
+class Image(_Own):
+    """An image that Coppice builds; `image_id` is its id on the daemon."""
+
+    image_id: pulumi.Output[str]
+
+    def __init__(
+        self, name: str, *, image: str, source: str, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        props = {"name": image, "source": source, "imageId": None}
+        super().__init__("coppice:docker:Image", name, props, opts)
+
+    def translate_output_property(self, prop: str) -> str:
+        """Return the Python name of an output."""
+        return "image_id" if prop == "imageId" else prop
+
+
+class Mirror(_Own):
+    """The grove's bare copy of the repository, in `volume`."""
+
+    volume: pulumi.Output[str]
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        volume: pulumi.Input[str],
+        image: pulumi.Input[str],
+        repository: str,
+        commit: str,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        props = {"volume": volume, "image": image, "repository": repository, "commit": commit}
+        super().__init__("coppice:docker:Mirror", name, props, opts)
+
+
+class Workspace(_Own):
+    """An agent's clone in `volume`; `commit` is the base it keeps for life."""
+
+    volume: pulumi.Output[str]
+    commit: pulumi.Output[str]
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        volume: pulumi.Input[str],
+        mirror: pulumi.Input[str],
+        image: pulumi.Input[str],
+        base: str,
+        branch: str,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        props = {
+            "volume": volume,
+            "mirror": mirror,
+            "image": image,
+            "base": base,
+            "branch": branch,
+            "commit": None,
+        }
+        super().__init__("coppice:docker:Workspace", name, props, opts)
+
+
+class BoxFiles(_Own):
+    """Files that the box reads at /run/coppice and cannot write, in `volume`."""
+
+    volume: pulumi.Output[str]
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        volume: pulumi.Input[str],
+        image: pulumi.Input[str],
+        files: Mapping[str, pulumi.Input[str]],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        props = {"volume": volume, "image": image, "files": dict(files)}
+        super().__init__("coppice:docker:BoxFiles", name, props, opts)
+
+
+class Power(_Own):
+    """Whether a box runs; `got` is running, finished, stopped or gone."""
+
+    got: pulumi.Output[str]
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        container: pulumi.Input[str],
+        run: str,
+        pids: int,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        props = {"container": container, "run": run, "pids": pids, "got": None, "finishedRun": None}
+        super().__init__("coppice:docker:Power", name, props, opts)

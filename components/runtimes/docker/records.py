@@ -1,0 +1,106 @@
+"""Read a box's log: JSON lines that its supervisor writes, with what the agent printed inside them.
+
+Everything in a log is hostile input: a line that is not a record of a known kind is skipped, and text is
+never printed as it is (`clean`).
+"""
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from docker.models.containers import Container
+
+TERMINAL = frozenset({"done", "failed"})
+PHASES = frozenset({"provisioning", "starting", "working", "waiting", "suspended"}) | TERMINAL
+_MAX_LINE = 1 << 20  # bytes; the supervisor writes less than 64 KiB a line
+# C0 but tab, DEL, C1, and what turns text around or hides it: a terminal obeys the first, a reader the second.
+_CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
+
+
+def clean(text: str) -> str:
+    """Return text that is safe to print on a terminal: control and direction characters become U+FFFD."""
+    return _CONTROL.sub("\ufffd", text)
+
+
+@dataclass(frozen=True)
+class Record:
+    """One line of a box's log: its type (phase, output, result, warning), time, run key and the rest."""
+
+    type: str
+    time: str
+    run: str
+    data: dict[str, Any]
+
+    def text(self, key: str) -> str:
+        """Return a field as clean text, "" when it is missing."""
+        value = self.data.get(key)
+        return clean(value) if isinstance(value, str) else ""
+
+    def number(self, key: str) -> int | None:
+        """Return a whole number, None when it is missing or something else."""
+        value = self.data.get(key)
+        return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def parse(line: bytes) -> Record | None:
+    """Return the record of a line, or None when it is none."""
+    if len(line) > _MAX_LINE:
+        return None
+    try:
+        data = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(data, dict):
+        return None
+    kind, time, run = data.get("type"), data.get("time"), data.get("run")
+    if not isinstance(kind, str) or not isinstance(time, str) or not isinstance(run, str):
+        return None
+    if kind == "phase" and data.get("phase") not in PHASES:
+        return None
+    return Record(kind, clean(time), run, data)
+
+
+def lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Split a log stream into lines; a line past the limit is cut, never kept whole in memory."""
+    pending = b""
+    for chunk in chunks:
+        pending += chunk
+        *whole, pending = pending.split(b"\n")
+        yield from whole
+        if len(pending) > _MAX_LINE:
+            pending = pending[: _MAX_LINE + 1]
+    if pending:
+        yield pending
+
+
+def records(chunks: Iterable[bytes]) -> Iterator[Record]:
+    """Return the records of a log stream."""
+    for line in lines(chunks):
+        record = parse(line)
+        if record is not None:
+            yield record
+
+
+def last_phase(container: Container) -> Record | None:
+    """Return the last phase record of a box."""
+    log = container.logs(stdout=True, stderr=False, tail=200)
+    found = [record for record in records([log]) if record.type == "phase"]
+    if found:
+        return found[-1]
+    # Two hundred lines of output since the last phase: read all of them.
+    stream = container.logs(stdout=True, stderr=False, stream=True)
+    last = None
+    for record in records(stream):
+        if record.type == "phase":
+            last = record
+    return last
+
+
+def terminal_run(container: Container) -> str:
+    """Return the key of the run that the box ended by itself, done or failed; "" when there is none."""
+    # A terminal record is the last line that a supervisor writes.
+    log = container.logs(stdout=True, stderr=False, tail=5)
+    found = [record for record in records([log]) if record.type == "phase"]
+    return found[-1].run if found and found[-1].data["phase"] in TERMINAL else ""

@@ -1,0 +1,176 @@
+"""A grove's boxes as hardened containers.
+
+Physical names are the engine's auto-names, so that a box which must be replaced is made before the old one
+goes, and a volume left over from elsewhere is never adopted with its files.
+"""
+
+import json
+from typing import Any
+
+import pulumi
+import pulumi_docker as docker
+
+from coppice.components import images, providers
+from coppice.components.runtimes.base import Box
+from coppice.components.runtimes.docker import own
+from coppice.groves.plan import AgentPlan, Plan
+from coppice.harnesses import layout
+from coppice.harnesses.base import LaunchSpec, launch_document, run_key
+
+_MIB = 1 << 20
+_SCRATCH_SHARE = 2  # tmpfs counts as the box's memory: half of it for /tmp, half for HOME at most
+_LOG_SIZE = "128m"  # the supervisor stops relaying output long before
+_STOP_SECONDS = 30  # from SIGTERM to SIGKILL; the supervisor takes its snapshot in them
+# A volume's labels or options cannot change without losing its content: what is there stays as it is.
+_KEEP = ["labels", "driver", "driver_opts", "name"]
+
+
+def _tmpfs(agent: AgentPlan, launch: LaunchSpec) -> dict[str, str]:
+    size = agent.resources.memory // _SCRATCH_SHARE
+    mounts = {"/tmp": f"rw,nosuid,nodev,exec,mode=1777,size={size}"}  # noqa: S108 (inside the box)
+    if launch.home == "tmpfs":
+        owner = f"uid={layout.UID},gid={layout.GID},mode=0700"
+        mounts[layout.HOME] = f"rw,nosuid,nodev,exec,{owner},size={size}"
+    return mounts
+
+
+class DockerGrove:
+    """What the boxes of one grove share on a daemon: the base image and the mirror.
+
+    Args:
+        plan: the grove.
+        commit: the base of new workspaces.
+        host: the daemon's address.
+        parent: the grove's component.
+    """
+
+    def __init__(self, plan: Plan, commit: str, host: str, parent: pulumi.Resource) -> None:
+        self._plan = plan
+        self._commit = commit
+        self._docker = providers.docker_provider(f"{plan.grove}-docker", host, parent)
+        self._own = providers.coppice_provider(f"{plan.grove}-coppice", host, parent)
+        self._image = own.Image(
+            f"{plan.grove}-base",
+            image=images.BASE,
+            source=images.source_digest(),
+            opts=self._options(parent, ours=True),
+        )
+        volume = self._volume(f"{plan.grove}-mirror", parent)
+        self._mirror = own.Mirror(
+            f"{plan.grove}-mirror",
+            volume=volume.name,
+            image=self._image.image_id,
+            repository=str(plan.repository.path),
+            commit=commit,
+            opts=self._options(parent, ours=True),
+        )
+
+    def _options(self, parent: pulumi.Resource, *, ours: bool = False, **more: Any) -> pulumi.ResourceOptions:
+        return pulumi.ResourceOptions(parent=parent, provider=self._own if ours else self._docker, **more)
+
+    def _volume(self, name: str, parent: pulumi.Resource) -> docker.Volume:
+        return docker.Volume(name, opts=self._options(parent, ignore_changes=_KEEP))
+
+    def box(self, agent: AgentPlan, launch: LaunchSpec, parent: pulumi.Resource) -> Box:
+        """Provision one agent's box: workspace, launch document, container, power."""
+        name = f"{self._plan.grove}-{agent.name}"
+        run = run_key(agent, launch)
+        workspace = own.Workspace(
+            f"{name}-workspace",
+            volume=self._volume(f"{name}-workspace", parent).name,
+            mirror=self._mirror.volume,
+            image=self._image.image_id,
+            base=self._commit,
+            branch=agent.branch,
+            opts=self._options(parent, ours=True),
+        )
+        document = workspace.commit.apply(
+            lambda base: json.dumps(launch_document(agent, launch, base, run), indent=1, sort_keys=True)
+        )
+        files = own.BoxFiles(
+            f"{name}-files",
+            volume=self._volume(f"{name}-files", parent).name,
+            image=self._image.image_id,
+            files={"launch.json": document, **{f"files/{path}": text for path, text in launch.files.items()}},
+            opts=self._options(parent, ours=True),
+        )
+        container = self._container(name, agent, launch, workspace, files, parent)
+        own.Power(
+            f"{name}-power",
+            container=container.id,
+            run=run,
+            pids=agent.resources.pids,
+            # Files first, so that a new run reads its own launch document.
+            opts=self._options(parent, ours=True, depends_on=[files, workspace]),
+        )
+        return Box(id=container.id, base=workspace.commit)
+
+    def _container(
+        self,
+        name: str,
+        agent: AgentPlan,
+        launch: LaunchSpec,
+        workspace: own.Workspace,
+        files: own.BoxFiles,
+        parent: pulumi.Resource,
+    ) -> docker.Container:
+        memory = max(agent.resources.memory // _MIB, 1)
+        labels = {
+            "coppice.dev/project": pulumi.get_project(),
+            "coppice.dev/stack": pulumi.get_stack(),
+            "coppice.dev/grove": agent.grove,
+            "coppice.dev/agent": agent.name,
+        }
+        return docker.Container(
+            name,
+            image=self._image.image_id,
+            command=["python3", "-I", layout.SUPERVISOR_DIR],
+            working_dir=layout.WORKSPACE,
+            user=f"{layout.UID}:{layout.GID}",
+            hostname=agent.name,
+            # The box: no network, nothing writable but its own, no privilege to gain.
+            network_mode="none",
+            ipc_mode="private",
+            read_only=True,
+            privileged=False,
+            capabilities=docker.ContainerCapabilitiesArgs(drops=["ALL"]),
+            security_opts=["no-new-privileges:true"],
+            memory=memory,
+            memory_swap=memory,  # both: without it the Docker plug-in sees a change at every preview
+            cpus=f"{agent.resources.cpu:g}",
+            shm_size=64,
+            tmpfs=_tmpfs(agent, launch),
+            mounts=[
+                docker.ContainerMountArgs(type="volume", source=workspace.volume, target=layout.WORKSPACE),
+                docker.ContainerMountArgs(
+                    type="volume", source=self._mirror.volume, target=layout.MIRROR, read_only=True
+                ),
+                docker.ContainerMountArgs(
+                    type="volume", source=files.volume, target=layout.RUN_DIR, read_only=True
+                ),
+            ],
+            init=True,
+            restart="no",
+            # Power switches it on: these two would run a finished agent again.
+            must_run=False,
+            start=False,
+            stop_timeout=_STOP_SECONDS,
+            destroy_grace_seconds=_STOP_SECONDS,
+            log_driver="json-file",
+            log_opts={"max-size": _LOG_SIZE, "max-file": "2"},
+            labels=[docker.ContainerLabelArgs(label=key, value=value) for key, value in labels.items()],
+            opts=self._options(parent, delete_before_replace=False),
+        )
+
+
+class DockerRuntime:
+    """Boxes as containers of the daemon at `host`."""
+
+    name = "docker"
+
+    def __init__(self, host: str) -> None:
+        self._host = host
+
+    def provision(self, plan: Plan, commit: str, parent: pulumi.Resource) -> DockerGrove:
+        """Provision the base image and the mirror."""
+        return DockerGrove(plan, commit, self._host, parent)

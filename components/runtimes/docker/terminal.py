@@ -1,0 +1,144 @@
+"""A terminal in a box: the box itself while it runs, else a twin with the same limits and volumes."""
+
+import contextlib
+import os
+import select
+import shutil
+import signal
+import socket
+import sys
+import termios
+import tty
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import docker
+from docker.models.containers import Container
+
+from coppice.harnesses import layout
+
+_SHELL = ("bash", "-l")
+_LABEL = "coppice.dev/helper"
+
+
+def _environment() -> dict[str, str]:
+    return {"HOME": layout.HOME, "TERM": os.environ.get("TERM", "xterm"), "LANG": "C.UTF-8"}
+
+
+@contextlib.contextmanager
+def _twin(client: docker.DockerClient, container: Container) -> Iterator[Container]:
+    """Make a box with the configuration of one that has ended, running nothing but a wait, and remove it after."""
+    attributes = container.attrs
+    host = {**attributes["HostConfig"], "AutoRemove": False, "RestartPolicy": {"Name": "no"}}
+    config = attributes["Config"]
+    created = client.api.create_container_from_config(
+        {
+            "Image": attributes["Image"],
+            "Cmd": ["sleep", "infinity"],
+            "User": config["User"],
+            "Hostname": config["Hostname"],
+            "WorkingDir": config["WorkingDir"],
+            "Labels": {_LABEL: "1"},
+            "HostConfig": host,
+        }
+    )
+    twin = client.containers.get(created["Id"])
+    try:
+        twin.start()
+        yield twin
+    finally:
+        twin.remove(force=True)
+
+
+@contextlib.contextmanager
+def _place(client: docker.DockerClient, container: Container) -> Iterator[Container]:
+    container.reload()
+    if container.status == "running":
+        yield container
+        return
+    with _twin(client, container) as twin:
+        yield twin
+
+
+def run(
+    client: docker.DockerClient, container: Container, command: Sequence[str], write: Callable[[bytes], None]
+) -> int:
+    """Run a command in the box, or its twin; return its exit code.
+
+    Args:
+        client: the daemon.
+        container: the box.
+        command: program and arguments.
+        write: called with each piece of output.
+    """
+    with _place(client, container) as box:
+        api = client.api
+        made = api.exec_create(
+            box.id, list(command), environment=_environment(), workdir=layout.WORKSPACE, user=str(layout.UID)
+        )
+        for chunk in api.exec_start(made["Id"], stream=True):
+            write(chunk)
+        return int(api.exec_inspect(made["Id"])["ExitCode"] or 0)
+
+
+def interactive(client: docker.DockerClient, container: Container) -> int:
+    """Connect this terminal to a shell in the box, or its twin; return the shell's exit code."""
+    with _place(client, container) as box:
+        api = client.api
+        made = api.exec_create(
+            box.id,
+            list(_SHELL),
+            stdin=True,
+            tty=True,
+            environment=_environment(),
+            workdir=layout.WORKSPACE,
+            user=str(layout.UID),
+        )
+        stream = api.exec_start(made["Id"], tty=True, socket=True)
+        # docker-py hands out a wrapper; the socket under it is what select needs.
+        connection: socket.socket = getattr(stream, "_sock", stream)
+        with contextlib.closing(stream), _raw_terminal(), _resizing(api, made["Id"]):
+            _relay(connection)
+        return int(api.exec_inspect(made["Id"])["ExitCode"] or 0)
+
+
+@contextlib.contextmanager
+def _raw_terminal() -> Iterator[None]:
+    descriptor = sys.stdin.fileno()
+    saved = termios.tcgetattr(descriptor)
+    try:
+        tty.setraw(descriptor)
+        yield
+    finally:
+        termios.tcsetattr(descriptor, termios.TCSADRAIN, saved)
+
+
+@contextlib.contextmanager
+def _resizing(api: Any, exec_id: str) -> Iterator[None]:
+    def resize(signum: int = 0, frame: Any = None) -> None:
+        del signum, frame
+        size = shutil.get_terminal_size()
+        api.exec_resize(exec_id, height=size.lines, width=size.columns)
+
+    resize()
+    previous = signal.signal(signal.SIGWINCH, resize)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGWINCH, previous)
+
+
+def _relay(connection: socket.socket) -> None:
+    stdin, stdout = sys.stdin.fileno(), sys.stdout.fileno()
+    while True:
+        ready, _, _ = select.select([connection, stdin], [], [])
+        if connection in ready:
+            data = connection.recv(1 << 16)
+            if not data:
+                return
+            os.write(stdout, data)
+        if stdin in ready:
+            typed = os.read(stdin, 1 << 12)
+            if not typed:
+                return
+            connection.sendall(typed)

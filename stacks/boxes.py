@@ -1,0 +1,139 @@
+"""The boxes of a stack that stands: found by the stack's outputs, never by what happens to have a label."""
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from docker.models.containers import Container
+
+from coppice.components import repository
+from coppice.components.runtimes.docker import daemon, operations
+from coppice.components.runtimes.docker.operations import Status
+from coppice.components.runtimes.docker.records import clean
+from coppice.groves.errors import CoppiceError
+
+
+@dataclass(frozen=True)
+class Standing:
+    """An agent of a stack: its name, its box's id and container, the base and the branch of its work."""
+
+    agent: str
+    box: str
+    base: str
+    branch: str
+    container: Container | None
+
+    def status(self) -> Status:
+        """Return what its box is at."""
+        return operations.status(self.container)
+
+    def need_container(self) -> Container:
+        """Return its container.
+
+        Raises:
+            CoppiceError: it is gone.
+        """
+        if self.container is None:
+            raise CoppiceError(
+                f"the box of {self.agent} is gone", hint="`coppice up` makes it again", exit_code=3
+            )
+        return self.container
+
+
+@dataclass(frozen=True)
+class Stand:
+    """What stands of a grove: its name, its repository and its agents by name."""
+
+    grove: str
+    repository: Path
+    agents: dict[str, Standing]
+
+    def agent(self, name: str) -> Standing:
+        """Return one agent.
+
+        Raises:
+            CoppiceError: the stack has none of that name.
+        """
+        if name not in self.agents:
+            known = ", ".join(sorted(self.agents)) or "none"
+            raise CoppiceError(
+                f"grove {self.grove} has no agent {clean(name)}", hint=f"it has: {known}", exit_code=2
+            )
+        return self.agents[name]
+
+
+@contextlib.contextmanager
+def standing(outputs: dict[str, Any]) -> Iterator[Stand]:
+    """Look up the boxes that a stack's outputs name.
+
+    Raises:
+        CoppiceError: the stack provisions nothing yet, or there is no daemon.
+    """
+    agents = outputs.get("agents")
+    if not isinstance(agents, dict):
+        raise CoppiceError("this stack has no agents yet", hint="`coppice up` starts them", exit_code=3)
+    with contextlib.closing(daemon.find().client()) as client:
+        found = {
+            name: Standing(
+                agent=name,
+                box=str(values["box"]),
+                base=str(values["base"]),
+                branch=str(values["branch"]),
+                container=operations.get(client, str(values["box"])),
+            )
+            for name, values in sorted(agents.items())
+        }
+        yield Stand(str(outputs["grove"]), Path(str(outputs["repository"])), found)
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What bringing one agent's work home gave: what came, or why nothing did.
+
+    `certain` is False when there may be work in the box that could not be reached.
+    """
+
+    agent: str
+    home: repository.Home | None
+    nothing: str = ""
+    certain: bool = True
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON data."""
+        return {"agent": self.agent, "home": asdict(self.home) if self.home else None, "nothing": self.nothing}
+
+
+def snapshot_ref(grove: str, agent: str) -> str:
+    """Return the ref for what an agent left uncommitted."""
+    return f"refs/coppice/snapshots/{grove}/{agent}"
+
+
+def collect(stand: Stand, agent: Standing) -> Collected:
+    """Bring one agent's branch home.
+
+    Raises:
+        CoppiceError: its bundle is refused.
+    """
+    if agent.container is None:
+        return Collected(agent.agent, None, "its box is gone", certain=False)
+    told = operations.result(agent.container)
+    if told is None:
+        phase = agent.status().phase
+        nothing = f"its branch is not ready to come home (phase {phase})"
+        return Collected(agent.agent, None, nothing, certain=phase == "created")
+    if not told.data.get("bundle"):
+        return Collected(agent.agent, None, "it left nothing new")
+    with tempfile.TemporaryDirectory(prefix="coppice-bundle-") as folder:
+        bundle = Path(folder) / "branch.bundle"
+        if not operations.fetch_bundle(agent.container, bundle):
+            return Collected(agent.agent, None, "its bundle is gone from its workspace", certain=False)
+        reference = snapshot_ref(stand.grove, agent.agent)
+        home = repository.bring_home(
+            stand.repository, bundle, branch=agent.branch, base=agent.base, snapshot_ref=reference
+        )
+    if home is None:
+        return Collected(agent.agent, None, f"no commit; what it left uncommitted is in {reference}")
+    return Collected(agent.agent, home)

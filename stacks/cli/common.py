@@ -1,0 +1,96 @@
+"""What the verbs share: options, output, errors."""
+
+import json
+import sys
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from coppice.components.runtimes.docker.records import clean
+from coppice.groves import access as grove_access
+from coppice.groves.access import AgentAccess
+from coppice.groves.errors import CoppiceError
+from coppice.groves.plan import Plan
+from coppice.harnesses import registry
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+GroveArgument = Annotated[
+    str | None,
+    typer.Argument(metavar="[GROVE]", help="A grove file, or a grove's name; by default the project's only one."),
+]
+StackOption = Annotated[str | None, typer.Option("--stack", "-s", help="Stack; by default the grove's name.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON to standard output, and nothing else.")]
+
+
+def print_json(data: Any) -> None:
+    """Print data as JSON on standard output."""
+    sys.stdout.write(json.dumps(data, indent=2, sort_keys=False) + "\n")
+
+
+def report(error: CoppiceError, *, as_json: bool) -> None:
+    """Print an error for people on standard error, or as JSON on standard output."""
+    problems = getattr(error, "problems", ())
+    if as_json:
+        found = [str(problem) for problem in problems] or [str(error)]
+        print_json({"error": {"messages": found, "remedy": error.hint, "exitCode": error.exit_code}})
+        return
+    for line in str(error).splitlines() or [""]:
+        err.print(f"[bold red]error:[/] {escape(clean(line))}", soft_wrap=True)
+    if error.hint:
+        err.print(f"  [bold]remedy:[/] {escape(clean(error.hint))}", soft_wrap=True)
+
+
+def accesses(plan: Plan) -> tuple[AgentAccess, ...]:
+    """Return what each agent of a plan may touch.
+
+    Raises:
+        InputError: an agent's harness is unknown.
+    """
+    known = set(registry.names())
+    harnesses = {agent.harness for agent in plan.agents} & known
+    return grove_access.compute(plan, {name: registry.get(name).needs() for name in harnesses})
+
+
+def access_table(items: tuple[AgentAccess, ...]) -> Table:
+    """Return the table that preview and up show before anything starts."""
+    table = Table(box=None, padding=(0, 2), show_edge=False, header_style="bold")
+    for column in ("agent", "harness", "network", "secrets", "mounts", "limits", "isolation", "spend"):
+        table.add_column(column, overflow="fold")
+    for item in items:
+        limits = item.limits
+        table.add_row(
+            escape(item.agent),
+            escape(item.harness),
+            escape(", ".join(item.network) or "none"),
+            escape(", ".join(item.secrets) or "none"),
+            escape("\n".join(item.mounts)),
+            f"{limits.cpu:g} CPU, {limits.memory >> 20} MiB, {limits.pids} processes, {_duration(limits.duration)}",
+            escape(item.isolation),
+            str(item.to_json()["spendUsd"]).removesuffix(".0"),
+        )
+    return table
+
+
+def _duration(seconds: int) -> str:
+    hours, rest = divmod(seconds, 3600)
+    minutes, left = divmod(rest, 60)
+    parts = [f"{hours} h"] * bool(hours) + [f"{minutes} min"] * bool(minutes) + [f"{left} s"] * bool(left)
+    return " ".join(parts)
+
+
+def show_access(items: tuple[AgentAccess, ...], console: Console) -> None:
+    """Print each agent's access, in one line each and as a table."""
+    console.print("[bold]Access[/]  what each agent may touch; nothing else is reachable")
+    for item in items:
+        console.print(f"  {escape(item.agent)}: {escape(item.summary())}")
+    console.print(access_table(items))
+    for item in items:
+        for field in item.unbuilt:
+            console.print(
+                f"  [yellow]not built yet:[/] {escape(str(field))} of {escape(item.agent)}; `up` refuses it"
+            )

@@ -1,0 +1,47 @@
+"""coppice preview: what each agent would be able to reach, and what `up` would change."""
+
+import typer
+
+from coppice.stacks.cli.common import (
+    GroveArgument,
+    JsonOption,
+    StackOption,
+    accesses,
+    err,
+    out,
+    print_json,
+    show_access,
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+
+    @app.command()
+    def preview(grove: GroveArgument = None, stack: StackOption = None, json: JsonOption = False) -> None:
+        """Show what each agent would be able to reach, and what `up` would change; start nothing."""
+        from coppice.stacks.changes import Changes
+        from coppice.stacks.engine import GroveStack
+        from coppice.stacks.project import target
+
+        wanted = target(grove, stack)
+        items = accesses(wanted.plan)
+        if not json:
+            show_access(items, out)
+        changes = Changes()
+        opened = GroveStack(wanted.root, wanted.stack, create=True)
+        opened.set_grove(wanted.grove_setting)
+        with err.status("asking the engine what would change"):
+            summary = opened.preview(changes.event)
+        if json:
+            print_json(
+                {
+                    "stack": wanted.stack,
+                    "access": [item.to_json() for item in items],
+                    "changes": summary,
+                    "steps": changes.to_json(),
+                }
+            )
+            return
+        out.print()
+        changes.show(out)

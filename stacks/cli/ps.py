@@ -1,0 +1,56 @@
+"""coppice ps: the agents of a grove that stands."""
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from coppice.stacks.cli.common import GroveArgument, JsonOption, StackOption, out, print_json
+
+_STYLES = {"done": "green", "failed": "red", "gone": "red", "working": "cyan", "suspended": "yellow"}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+
+    @app.command()
+    def ps(grove: GroveArgument = None, stack: StackOption = None, json: JsonOption = False) -> None:
+        """List the agents: phase, reason, since when, branch, box."""
+        from coppice.stacks.boxes import standing
+        from coppice.stacks.engine import GroveStack
+        from coppice.stacks.project import target
+
+        wanted = target(grove, stack)
+        outputs = GroveStack(wanted.root, wanted.stack, create=False).outputs()
+        with standing(outputs) as stand:
+            rows = [(agent, agent.status()) for agent in stand.agents.values()]
+        if json:
+            print_json(
+                [
+                    {
+                        "agent": agent.agent,
+                        "phase": status.phase,
+                        "reason": status.reason,
+                        "since": status.since,
+                        "running": status.running,
+                        "branch": agent.branch,
+                        "base": agent.base,
+                        "box": agent.box,
+                    }
+                    for agent, status in rows
+                ]
+            )
+            return
+        table = Table(box=None, padding=(0, 2), show_edge=False, header_style="bold")
+        for column in ("agent", "phase", "since", "branch", "box", "reason"):
+            table.add_column(column, overflow="fold")
+        for agent, status in rows:
+            style = _STYLES.get(status.phase, "default")
+            table.add_row(
+                escape(agent.agent),
+                f"[{style}]{escape(status.phase)}[/]",
+                status.since,
+                escape(agent.branch),
+                agent.box[:12],
+                escape(status.reason),
+            )
+        out.print(table)

@@ -1,0 +1,139 @@
+"""coppice up: show each agent's access, start the agents, watch them, bring their branches home."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from coppice.stacks.cli.common import (
+    GroveArgument,
+    JsonOption,
+    StackOption,
+    accesses,
+    err,
+    out,
+    print_json,
+    show_access,
+)
+
+if TYPE_CHECKING:
+    from coppice.stacks.boxes import Collected
+    from coppice.stacks.project import Target
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+
+    @app.command()
+    def up(
+        grove: GroveArgument = None,
+        stack: StackOption = None,
+        yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+        detach: Annotated[bool, typer.Option("--detach", "-d", help="Do not wait for the agents.")] = False,
+        message: Annotated[str, typer.Option("--message", "-m", help="Why, for `pulumi stack history`.")] = "",
+        json: JsonOption = False,
+    ) -> None:
+        """Start a grove's agents (or change those that run) and bring their branches home."""
+        from coppice.harnesses.unbuilt import refuse_unbuilt
+        from coppice.stacks.project import target
+
+        wanted = target(grove, stack)
+        items = accesses(wanted.plan)
+        if not json:
+            show_access(items, out)
+        refuse_unbuilt(wanted.plan)
+        if not yes and not json and out.is_terminal:
+            typer.confirm("Start?", abort=True)
+        code = _run(wanted, message or f"coppice up {wanted.plan.grove}", wait=not detach, as_json=json)
+        raise typer.Exit(code)
+
+
+def _run(wanted: "Target", message: str, *, wait: bool, as_json: bool) -> int:
+    """Update, watch, collect; return the exit code."""
+    from coppice.stacks.boxes import collect, standing
+    from coppice.stacks.engine import GroveStack
+    from coppice.stacks.follow import until_settled
+    from coppice.stacks.progress import Progress
+
+    names = [agent.name for agent in wanted.plan.agents]
+    with Progress(wanted.plan.grove, names, None if as_json else err) as progress:
+        progress.set("", "asking the engine")
+        opened = GroveStack(wanted.root, wanted.stack, create=True)
+        opened.set_grove(wanted.grove_setting)
+        outcome = opened.up(message, progress.event)
+        progress.set("", "provisioned", f"{outcome.changed} change(s)", ended=True)
+        with standing(outcome.outputs) as stand:
+            agents = list(stand.agents.values())
+            if not wait:
+                return _tell_detached(wanted, outcome.changes, as_json=as_json)
+            try:
+                until_settled(agents, progress)
+            except KeyboardInterrupt:
+                err.print("\nthe agents go on; `coppice ps` and `coppice logs -f` show them, `coppice collect` "
+                          "brings their branches home")  # fmt: skip
+                return 130
+            statuses = {standing.agent: standing.status() for standing in agents}
+            collected = [collect(stand, standing) for standing in agents]
+    failed = [name for name, status in statuses.items() if status.phase in {"failed", "gone"}]
+    if as_json:
+        phases = {name: {"phase": s.phase, "reason": s.reason} for name, s in statuses.items()}
+        print_json(
+            {
+                "stack": wanted.stack,
+                "changes": outcome.changes,
+                "agents": phases,
+                "branches": [item.to_json() for item in collected],
+            }
+        )
+    else:
+        out.print(f"{outcome.changed} change(s)" if outcome.changed else "no changes", end="; ")
+        out.print(", ".join(f"{name} {status.phase}" for name, status in statuses.items()), markup=False)
+        show_collected(collected)
+        for name in failed:
+            reason = statuses[name].reason or "see its log"
+            err.print(f"[bold red]error:[/] {escape(name)} failed: {escape(reason)} (`coppice logs {name}`)")
+        _next(wanted, collected)
+    return 1 if failed else 0
+
+
+def _tell_detached(wanted: "Target", changes: dict[str, int], *, as_json: bool) -> int:
+    if as_json:
+        print_json({"stack": wanted.stack, "changes": changes})
+    else:
+        out.print("started; `coppice ps` shows the agents, `coppice collect` brings their branches home")
+    return 0
+
+
+def show_collected(items: "list[Collected]") -> None:
+    """Print what came home of each agent: branch, subject, changed lines."""
+    from coppice.components.runtimes.docker.records import clean
+
+    for item in items:
+        home = item.home
+        if home is None:
+            out.print(f"  {escape(item.agent)}: [dim]{escape(clean(item.nothing))}[/]")
+            continue
+        branch = home.ref.removeprefix("refs/heads/")
+        new = "" if home.moved else " [dim](home already)[/]"
+        out.print(
+            f"  [bold green]{escape(branch)}[/] {home.commit[:10]} {escape(clean(home.subject))}{new}\n"
+            f"      {home.commits} commit(s), {home.files} file(s), [green]+{home.added}[/] [red]-{home.deleted}[/]"
+        )
+        if home.snapshot:
+            out.print(f"      left uncommitted: {escape(home.snapshot)}")
+
+
+def _next(wanted: "Target", collected: "list[Collected]") -> None:
+    """Print the three commands that a newcomer wants next."""
+    first: Any = next((item for item in collected if item.home), None)
+    agent = first.agent if first else wanted.plan.agents[0].name
+    grove = wanted.plan.grove
+    commands = [
+        (f"coppice diff {agent} -g {grove}", "what it changed"),
+        (f"coppice shell {agent} -g {grove}", "a shell in its box: try to get out"),
+        ("cd YOUR-REPOSITORY && coppice init", "use it on your own repository"),
+    ]
+    out.print("next:")
+    for command, what in commands:
+        out.print(f"  {command:44}[dim]# {what}[/]", markup=True)
+
