@@ -27,11 +27,13 @@ class Agent(pulumi.ComponentResource):
         box: the box's id on its runtime.
         base: the commit its workspace started from.
         branch: the branch its work comes home on.
+        ended: the phase in which its run ended, "" where its box knows better.
     """
 
     box: pulumi.Output[str]
     base: pulumi.Output[str]
     branch: pulumi.Output[str]
+    ended: pulumi.Output[str]
 
     def __init__(
         self,
@@ -47,4 +49,9 @@ class Agent(pulumi.ComponentResource):
         self.box = box.id
         self.base = box.base
         self.branch = pulumi.Output.from_input(plan.branch)
-        self.register_outputs({"box": self.box, "base": self.base, "branch": self.branch})
+        self.ended = box.ended
+        self.register_outputs(self.outputs())
+
+    def outputs(self) -> dict[str, pulumi.Output[str]]:
+        """Return what the verbs need to find the agent again."""
+        return {"box": self.box, "base": self.base, "branch": self.branch, "ended": self.ended}

@@ -28,7 +28,7 @@ class Grove(pulumi.ComponentResource):
         opts: resource options.
 
     Outputs:
-        agents: per agent name its box, base, branch and harness.
+        agents: per agent name its box, base, branch, and how its run ended.
 
     Raises:
         RefusedError: the grove asks for what is not built yet (not at preview, which shows it).
@@ -75,11 +75,8 @@ class Grove(pulumi.ComponentResource):
         self.register_outputs({"agents": self.outputs()})
 
     def outputs(self) -> dict[str, Any]:
-        """Return what the verbs need to find each agent again: box, base and branch by agent name."""
-        return {
-            name: {"box": agent.box, "base": agent.base, "branch": agent.branch}
-            for name, agent in self.agents.items()
-        }
+        """Return what the verbs need to find each agent again, by agent name."""
+        return {name: agent.outputs() for name, agent in self.agents.items()}
 
     @classmethod
     def from_config(cls) -> Self:

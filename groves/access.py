@@ -79,13 +79,8 @@ class AgentAccess:
             "network": list(self.network),
             "secrets": list(self.secrets),
             "mounts": list(self.mounts),
-            "messages": {"send": list(self.messages.send), "broadcast": self.messages.broadcast},
-            "spawn": {
-                "templates": list(self.spawn.templates),
-                "maxAlive": self.spawn.max_alive,
-                "depth": self.spawn.depth,
-                "budgetShare": self.spawn.budget_share,
-            },
+            "messages": self.messages.to_json(),
+            "spawn": self.spawn.to_json(),
             "limits": {
                 "cpu": self.limits.cpu,
                 "memory": self.limits.memory,
@@ -105,6 +100,11 @@ def _spend(agent: AgentPlan, needs: HarnessNeeds) -> float:
     return math.inf if agent.budget_usd is None else agent.budget_usd * agent.count
 
 
+def _mount(mount: Mapping[str, Any]) -> str:
+    # Mounts are not built, so their shape is not settled: whatever is written is shown.
+    return f"{mount.get('path', '?')} ({', '.join(f'{key} {mount[key]}' for key in sorted(mount))})"
+
+
 def _of(plan: Plan, agent: AgentPlan, needs: HarnessNeeds) -> AgentAccess:
     unbuilt = agent.unbuilt if needs.built else (*agent.unbuilt, f"agents.{agent.name}.harness")
     workspace = (
@@ -116,7 +116,7 @@ def _of(plan: Plan, agent: AgentPlan, needs: HarnessNeeds) -> AgentAccess:
         harness=agent.harness,
         network=tuple(sorted({*needs.endpoints, *named})),
         secrets=tuple(sorted({*needs.credentials, *agent.secrets})),
-        mounts=(workspace, *agent.mounts),
+        mounts=(workspace, *(_mount(mount) for mount in agent.mounts)),
         limits=AccessLimits(
             agent.resources.cpu, agent.resources.memory, agent.resources.pids, agent.duration
         ),

@@ -28,6 +28,14 @@ _KINDS = {
     "boolean": "true or false",
     "null": "nothing",
 }
+# What the schema's other rules say: the value and what was wanted, then the remedy.
+_RULES = {
+    "const": ("expected {1}, found {0}", "Write {0}."),
+    "minimum": ("{0} is too small", "The least is {0}."),
+    "maximum": ("{0} is too large", "The most is {0}."),
+    "minLength": ("the text is empty", "Give it a value, or remove the field."),
+    "maxLength": ("the text {0} is too long", "The most is {0} characters."),
+}
 
 
 @functools.cache
@@ -43,15 +51,19 @@ def read(path: str | Path) -> bytes:
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise _unreadable(path, "not a file", "Name a YAML file.")
-            return file.read(yamltree.MAX_BYTES + 1)
+        try:
+            mode = os.fstat(descriptor).st_mode
+            if stat.S_ISDIR(mode):
+                remedy = "Name the grove file in it, such as grove.yaml."
+                raise _unreadable(path, "this is a folder, not a grove file", remedy)
+            if not stat.S_ISREG(mode):
+                raise _unreadable(path, "this is not a regular file", "Name a YAML file.")
+            with os.fdopen(descriptor, "rb", closefd=False) as file:
+                return file.read(yamltree.MAX_BYTES + 1)
+        finally:
+            os.close(descriptor)
     except FileNotFoundError as error:
         raise _unreadable(path, "there is no such file", "Check the path.") from error
-    except IsADirectoryError as error:
-        remedy = "Name the grove file in it, such as grove.yaml."
-        raise _unreadable(path, "this is a folder, not a grove file", remedy) from error
     except PermissionError as error:
         raise _unreadable(path, "no permission to read it", "Check its owner and mode.") from error
     except (OSError, ValueError) as error:
@@ -73,8 +85,8 @@ def load_grove(path: str | Path) -> Grove:
         The grove, which knows where its fields are written (`Grove.source_map`).
 
     Raises:
-        InputError: with every problem of the file: unreadable, not YAML, unknown or missing fields, wrong types,
-            values out of range, names that are not allowed.
+        InputError: with every problem of the file: unreadable, not YAML, unknown or missing fields, wrong
+            types, values out of range, names that are not allowed.
     """
     return parse_grove(read(path), str(path))
 
@@ -109,11 +121,8 @@ def _limited(problems: list[Problem], file: str) -> list[Problem]:
     if len(problems) <= MAX_PROBLEMS:
         return problems
     kept = sorted(problems, key=lambda p: (p.line or 0, p.column or 0))[:MAX_PROBLEMS]
-    last = max((p.line or 0 for p in kept), default=0)
-    more = Problem(
-        file, last, None, "", f"and {len(problems) - MAX_PROBLEMS} more problems", "Mend these first."
-    )
-    return [*kept, more]
+    message = f"{len(problems)} problems, of which the first {MAX_PROBLEMS} follow"
+    return [Problem(file, None, None, "", message, "Mend these first."), *kept]
 
 
 def _validate(
@@ -125,7 +134,7 @@ def _validate(
     try:
         return Grove.model_validate(data, by_alias=True, by_name=False), own, other
     except ValidationError as error:
-        for found in error.errors(include_url=False, include_input=False):
+        for found in error.errors(include_url=False):
             location = found["loc"]
             key = bool(location) and location[-1] == "[key]"
             path: FieldPath = location[:-1] if key else location
@@ -134,28 +143,33 @@ def _validate(
                 problem = where.problem(path, context["said"], context["remedy"], key=key)
                 own.setdefault(path, []).append(problem)
             else:
-                other.setdefault(path, []).append(where.problem(path, found["msg"], None, key=key))
+                whole = found["type"].startswith("int_")
+                said = "expected a whole number" if whole else found["msg"]
+                remedy = "Write it without a point." if whole else "Change the value."
+                message = f"{said}, found {shown(found['input'])}"
+                other.setdefault(path, []).append(where.problem(path, message, remedy, key=key))
         return None, own, other
 
 
 def _schema_problems(data: Any, where: SourceMap) -> Iterator[tuple[FieldPath, Problem]]:
     for error in _validator().iter_errors(data):
         path: FieldPath = tuple(error.absolute_path)
-        match error.validator:
-            case "additionalProperties":
-                known = error.schema.get("properties", {})
-                for key in sorted(set(error.instance) - set(known)):
-                    below = (*path, key)
-                    remedy = _unknown_remedy(key, path, known)
-                    yield below, where.problem(below, f"unknown field {shown(key)}", remedy, key=True)
-            case "required":
-                for key in error.validator_value:
-                    if key not in error.instance:
-                        message = f"the field {key!r} is missing"
-                        # Not under the missing field's path: a slip of its name is reported there.
-                        yield path, where.problem(path, message, _missing_remedy(key), key=True)
-            case _:
-                yield path, where.problem(path, *_said(error))
+        rule: Any = error.schema
+        wanted: Any = error.validator_value
+        if "propertyNames" in error.absolute_schema_path:
+            continue  # the models refuse the same names, and say where they are and what to write
+        if error.validator == "additionalProperties":
+            known = rule.get("properties", {})
+            for key in sorted(set(error.instance) - set(known)):
+                below = (*path, key)
+                remedy = _unknown_remedy(key, path, known)
+                yield below, where.problem(below, f"unknown field {shown(key)}", remedy, key=True)
+        elif error.validator == "required":
+            for key in sorted(set(wanted) - set(error.instance)):
+                message = f"the field {key!r} is missing"
+                yield (*path, key), where.problem(path, message, _missing_remedy(key), key=True)
+        else:
+            yield path, where.problem(path, *_said(error))
 
 
 def _unknown_remedy(key: str, path: FieldPath, known: dict[str, Any]) -> str:
@@ -173,55 +187,49 @@ def _missing_remedy(key: str) -> str:
     }.get(key, f"Add '{key}:'.")
 
 
-def _said(error: SchemaError) -> tuple[str, str | None]:
+def _said(error: SchemaError) -> tuple[str, str]:
     """Return what is wrong, and the remedy, for an error of a value."""
-    value, wanted = error.instance, error.validator_value
-    rule: dict[str, Any] = error.schema if isinstance(error.schema, dict) else {}
+    value: Any = error.instance
+    wanted: Any = error.validator_value
     match error.validator:
         case "type":
             kinds = " or ".join(_KINDS[kind] for kind in ([wanted] if isinstance(wanted, str) else wanted))
             return f"expected {kinds}, found {shown(value)}", _type_remedy(value, wanted)
         case "enum":
             known = [str(item) for item in wanted]
-            near = did_you_mean(value, known) if isinstance(value, str) else None
+            near = did_you_mean(value, known) if isinstance(value, str) else "Choose one."
             return f"{shown(value)} is not one of {', '.join(known)}", near
-        case "const":
-            return f"expected {shown(wanted)}, found {shown(value)}", f"Write {wanted}."
-        case "minimum" | "exclusiveMinimum":
-            return f"{shown(value)} is too small", f"The least is {wanted}."
-        case "maximum" | "exclusiveMaximum":
-            return f"{shown(value)} is too large", f"The most is {wanted}."
-        case "minLength":
-            return "the text is empty", "Give it a value, or remove the field."
-        case "maxLength":
-            return f"the text has {len(value)} characters, more than {wanted}", "Shorten it."
-        case "pattern":
-            examples = ", ".join(str(example) for example in rule.get("examples", ()))
-            return f"{shown(value)} is not of the right form", f"Examples: {examples}." if examples else None
-        case _:
-            return f"{shown(value)} is not allowed here ({error.validator})", None
+        case str(rule) if rule in _RULES:
+            message, remedy = _RULES[rule]
+            return message.format(shown(value), shown(wanted)), remedy.format(wanted)
+        case rule:
+            return f"{shown(value)} is not allowed here", f"The schema's rule is {rule}: {shown(wanted)}."
 
 
-def _type_remedy(value: Any, wanted: Any) -> str | None:
+def _type_remedy(value: Any, wanted: Any) -> str:
     if value is None:
         return "Give it a value, or remove the field."
-    if wanted == "string" and isinstance(value, (bool, int, float)):
-        return "Put it in quotes."
-    if wanted == "array" and isinstance(value, str):
-        return "Write it as a list: [a, b]."
-    if wanted == "boolean" and isinstance(value, str):
-        return "Write true or false, without quotes."
-    if wanted in ("integer", "number") and isinstance(value, str):
-        return "Write a decimal number, without quotes."
-    return None
+    match wanted, value:
+        case "string", bool() | int() | float():
+            return "Put it in quotes."
+        case "array", str():
+            return "Write it as a list: [a, b]."
+        case "object", _:
+            return "Write its fields below it, indented."
+        case "boolean", str():
+            return "Write true or false, without quotes."
+        case "integer" | "number", str():
+            return "Write a decimal number, without quotes."
+        case _:
+            return "Change the value."
 
 
 def find_grove(name_or_path: str | Path, project_root: Path) -> Path:
     """Find a grove file.
 
     Args:
-        name_or_path: a path (it ends in .yaml or .yml, or has a separator), relative to the working directory or
-            else to the project's root; or a grove's name.
+        name_or_path: a path (it ends in .yaml or .yml, or has a separator), relative to the working directory
+            or else to the project's root; or a grove's name.
         project_root: the folder where names are looked up: as grove.yaml if that grove has the name, then
             groves/<name>.yaml, then groves/examples/<name>.yaml, each also as .yml.
 
@@ -252,7 +260,7 @@ def _find_path(text: str, root: Path) -> Path:
         if _is_file(candidate):
             return candidate
     # Whatever is there instead, reading says what is wrong with it.
-    if Path(text).exists():
+    if os.path.lexists(text):
         return Path(text)
     near = did_you_mean(Path(text).stem, _groves(root)) if _groves(root) else "Check the path."
     raise InputError(f"there is no grove file {shown(text)}", near)

@@ -130,6 +130,7 @@ Duration = Annotated[
         }
     ),
 ]
+Count = Annotated[int, Field(ge=1, le=10000)]
 Text = Annotated[str, Field(min_length=1)]
 # Lists in YAML, tuples here: nothing changes a grove once it is read.
 Texts = Annotated[tuple[Text, ...], Field(strict=False)]
@@ -219,7 +220,7 @@ class Limits(Model):
 
     duration: Duration | None = None
     """How long it may work: "90s", "2h", "1h30m". Default 2h."""
-    turns: Annotated[int, Field(ge=1), Unmade("a limit on turns")] | None = None
+    turns: Annotated[Count | None, Unmade("a limit on turns")] = None
     """How many turns it may take."""
 
 
@@ -264,55 +265,48 @@ class AgentSettings(Model):
     """The template these settings build on: mappings are merged, lists and values replaced."""
     harness: Text | None = None
     """The adapter of the command-line agent to run: claude, codex, gemini, shell…"""
-    model: Annotated[Text, Unmade("the choice of a model")] | None = None
+    model: Annotated[Text | None, Unmade("the choice of a model")] = None
     """The model the harness uses. Default: the harness's own."""
     prompt: str | None = None
     """What the agent is asked to do. For the shell harness: the script to run."""
-    instructions: (
-        Annotated[
-            str | dict[str, Any],
-            Unmade("standing instructions"),
-            WithJsonSchema({"type": ["string", "object"]}),
-        ]
-        | None
-    ) = None
+    instructions: Annotated[Instructions | None, Unmade("standing instructions")] = None
     """Standing instructions, as text or {file: path}."""
     resources: Resources | None = None
     """What the box may use of the machine."""
     limits: Limits | None = None
     """When the agent is stopped."""
-    expect: Annotated[Literal["commit", "result", "none"], Unmade("results", ("commit", "none"))] | None = (
-        None
-    )
+    expect: Annotated[
+        Literal["commit", "result", "none"] | None, Unmade("reported results", ("commit", "none"))
+    ] = None
     """What counts as done: a new commit, a reported result, or the harness's success alone. Default none."""
-    isolation: (
-        Annotated[Literal["container", "gvisor", "vm"], Unmade("stronger isolation", ("container",))] | None
-    ) = None
+    isolation: Annotated[
+        Literal["container", "gvisor", "vm"] | None, Unmade("stronger isolation", ("container",))
+    ] = None
     """What keeps the box apart from the machine. Default container."""
-    endpoints: Annotated[Texts, Unmade("ways out of the box")] | None = None
+    endpoints: Annotated[Texts | None, Unmade("ways out of the box")] = None
     """Named ways out: presets (npm, github…) or the grove's own. Default: the harness's needs alone."""
-    secrets: Annotated[Texts, Unmade("secrets")] | None = None
+    secrets: Annotated[Texts | None, Unmade("secrets")] = None
     """Secrets of the grove that the agent may use."""
-    services: Annotated[Texts, Unmade("services")] | None = None
+    services: Annotated[Texts | None, Unmade("services")] = None
     """Services of the grove that the agent may reach."""
-    mounts: Annotated[Mappings, Unmade("mounts")] | None = None
+    mounts: Annotated[Mappings | None, Unmade("mounts")] = None
     """Volumes and where they appear in the box: {volume: notes, path: /shared/notes}."""
-    budget: Annotated[Budget, Unmade("budgets")] | None = None
+    budget: Annotated[Budget | None, Unmade("budgets")] = None
     """What the agent may spend."""
-    messages: Annotated[Messages, Unmade("messages between agents")] | None = None
+    messages: Annotated[Messages | None, Unmade("messages between agents")] = None
     """Whom the agent may write to. Default nobody."""
-    spawn: Annotated[Spawn, Unmade("agents that start agents")] | None = None
+    spawn: Annotated[Spawn | None, Unmade("agents that start agents")] = None
     """Which agents the agent may start. Default none."""
 
 
 class Agent(AgentSettings):
     """A long-lived agent of the grove."""
 
-    count: Annotated[int, Field(ge=1, le=10000), Unmade("several agents from one entry", (1,))] | None = None
+    count: Annotated[Count | None, Unmade("several agents from one entry", (1,))] = None
     """How many alike. Default 1."""
-    state: (
-        Annotated[Literal["running", "suspended", "stopped"], Unmade("desired states", ("running",))] | None
-    ) = None
+    state: Annotated[
+        Literal["running", "suspended", "stopped"] | None, Unmade("desired states", ("running",))
+    ] = None
     """The state wanted of it. Default running."""
 
 
@@ -324,27 +318,27 @@ class Grove(Model):
     """The version of this file's format: coppice.dev/v1."""
     name: GroveName | None = None
     """The grove's name. Default: the folder's for a file called grove.yaml, else the file's stem."""
-    extends: Annotated[Texts, Unmade("files built on other files")] | None = None
+    extends: Annotated[Texts | None, Unmade("files built on other files")] = None
     """Files this one builds on."""
     repository: Repository = Repository()
     """The repository the agents work on. Default: the one the grove file lies in, at HEAD."""
-    environment: Annotated[dict[str, Any], Unmade("the project's own environment")] | None = None
+    environment: Annotated[dict[str, Any] | None, Unmade("the project's own environment")] = None
     """The project's toolchain: image, dockerfile, devcontainer or packages, and setup."""
-    services: Annotated[dict[str, Any], Unmade("services")] | None = None
+    services: Annotated[dict[str, Any] | None, Unmade("services")] = None
     """Services that the agents share, such as a database."""
-    endpoints: Annotated[dict[str, Any], Unmade("ways out of the box")] | None = None
+    endpoints: Annotated[dict[str, Any] | None, Unmade("ways out of the box")] = None
     """Named ways out of the agents' boxes."""
-    secrets: Annotated[dict[str, Any], Unmade("secrets")] | None = None
+    secrets: Annotated[dict[str, Any] | None, Unmade("secrets")] = None
     """Named secrets and where their values come from."""
-    volumes: Annotated[dict[str, Any], Unmade("volumes")] | None = None
+    volumes: Annotated[dict[str, Any] | None, Unmade("volumes")] = None
     """Volumes that the agents share."""
     templates: dict[TemplateName, AgentSettings] = {}
     """Settings that agents share."""
     agents: dict[AgentName, Agent]
     """The grove's long-lived agents, by name."""
-    tasks: Annotated[dict[str, Any], Unmade("tasks")] | None = None
+    tasks: Annotated[dict[str, Any] | None, Unmade("tasks")] = None
     """A graph of tasks, each run by an ephemeral agent."""
-    pools: Annotated[dict[str, Any], Unmade("warm pools")] | None = None
+    pools: Annotated[dict[str, Any] | None, Unmade("warm pools")] = None
     """How many warm boxes are kept ready, by template."""
 
     _source_map: SourceMap = PrivateAttr(default_factory=SourceMap)

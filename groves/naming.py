@@ -2,6 +2,8 @@
 
 import re
 
+from coppice.groves.errors import shown
+
 MAX_LABEL = 63
 # Names are put together (stack <grove>.<agent>, containers, volumes): both halves and a suffix must fit.
 MAX_NAME = 40
@@ -11,11 +13,11 @@ NAME_PATTERN = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?", re.ASCII)
 
 
-def suggestion(name: str) -> str | None:
-    """Return the allowed name nearest to `name`, or None if nothing of it can be kept."""
+def suggest_name(name: str, otherwise: str = "my-grove") -> str:
+    """Return the allowed name nearest to `name`, or `otherwise` if nothing of it can be kept."""
     label = re.sub(r"[^a-z0-9]+", "-", name[: 2 * MAX_NAME].lower(), flags=re.ASCII)
     label = label.strip("-")[:MAX_NAME].rstrip("-")
-    return label if label and label not in RESERVED else None
+    return label if label and label not in RESERVED else otherwise
 
 
 def name_problem(name: str, what: str, longest: int = MAX_NAME) -> tuple[str, str] | None:
@@ -29,6 +31,7 @@ def name_problem(name: str, what: str, longest: int = MAX_NAME) -> tuple[str, st
     Returns:
         None if the name is allowed, else (message, remedy).
     """
+    article = "an" if what[0] in "aeiou" else "a"
     rule = "Use lower-case letters, digits and hyphens, with a letter or digit at both ends."
     if not name:
         return f"the {what}'s name is empty", rule
@@ -38,14 +41,17 @@ def name_problem(name: str, what: str, longest: int = MAX_NAME) -> tuple[str, st
             "Choose a shorter one.",
         )
     if "." in name:
-        near = suggestion(name)
+        near = suggest_name(name, "")
         return (
-            f"the {what}'s name {name!r} has a dot, which separates a grove from its agents",
+            f"the {what}'s name {shown(name)} has a dot, which separates a grove from its agents",
             f"Write {near!r}." if near else rule,
         )
     if not _LABEL.fullmatch(name):
-        near = suggestion(name)
-        return f"{name!r} is not a name for a {what}", f"Write {near!r}. {rule}" if near else rule
+        near = suggest_name(name, "")
+        return (
+            f"{shown(name)} is not a name for {article} {what}",
+            f"Write {near!r}. {rule}" if near else rule,
+        )
     if name in RESERVED:
         return f"the {what}'s name {name!r} is reserved", f"Choose another, such as '{name}-1'."
     return None

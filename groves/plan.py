@@ -9,14 +9,16 @@ from typing import Any, Literal, Self, cast
 from pydantic import BaseModel
 
 from coppice.groves.errors import InputError, Problem, did_you_mean
-from coppice.groves.model import Agent, AgentSettings, Grove, SourceMap, Unmade, yaml_name
-from coppice.groves.naming import branch_name, name_problem, suggestion
+from coppice.groves.model import Agent, AgentSettings, Grove, Messages, SourceMap, Spawn, Unmade, yaml_name
+from coppice.groves.naming import branch_name, name_problem, suggest_name
 from coppice.groves.yamltree import Path as FieldPath
 from coppice.groves.yamltree import dotted
 
 MAX_AGENTS = 10_000
 # Files called so take the folder's name.
 FOLDER_NAMED = frozenset({"grove.yaml", "grove.yml", "coppice.yaml", "coppice.yml"})
+
+_SHOWN_CIRCLE = 8
 
 DEFAULT_CPU = 1.0
 DEFAULT_MEMORY = 1024**3
@@ -87,6 +89,10 @@ class MessageRights:
     send: tuple[str, ...] = ()
     broadcast: bool = False
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the rights as JSON data."""
+        return {"send": list(self.send), "broadcast": self.broadcast}
+
 
 @dataclass(frozen=True)
 class SpawnRights:
@@ -96,6 +102,15 @@ class SpawnRights:
     max_alive: int = 0
     depth: int = 0
     budget_share: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the rights as JSON data."""
+        return {
+            "templates": list(self.templates),
+            "maxAlive": self.max_alive,
+            "depth": self.depth,
+            "budgetShare": self.budget_share,
+        }
 
 
 @dataclass(frozen=True)
@@ -117,7 +132,9 @@ class AgentPlan:
         endpoints: names of the ways out it asks for, beyond the harness's needs.
         secrets: names of the secrets it asks for.
         services: names of the services it asks for.
-        mounts: volumes it asks for, as "<volume> at <path>".
+        mounts: volumes it asks for, as written.
+        instructions: standing instructions as written: text, or a mapping that names a file.
+        turns: how many turns it may take, None if not written.
         messages: whom it asks to write to.
         spawn: which agents it asks to start.
         budget_usd: what it may spend, None if not written.
@@ -141,7 +158,9 @@ class AgentPlan:
     endpoints: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
     services: tuple[str, ...] = ()
-    mounts: tuple[str, ...] = ()
+    mounts: tuple[Mapping[str, Any], ...] = ()
+    instructions: str | Mapping[str, Any] | None = None
+    turns: int | None = None
     messages: MessageRights = field(default_factory=MessageRights)
     spawn: SpawnRights = field(default_factory=SpawnRights)
     budget_usd: float | None = None
@@ -169,20 +188,16 @@ class AgentPlan:
             "branch": self.branch,
             "template": self.template,
             "resources": self.resources.to_json(),
-            "limits": {"duration": self.duration},
+            "instructions": self.instructions,
+            "limits": {"duration": self.duration, "turns": self.turns},
             "expect": self.expect,
             "isolation": self.isolation,
             "endpoints": list(self.endpoints),
             "secrets": list(self.secrets),
             "services": list(self.services),
-            "mounts": list(self.mounts),
-            "messages": {"send": list(self.messages.send), "broadcast": self.messages.broadcast},
-            "spawn": {
-                "templates": list(self.spawn.templates),
-                "maxAlive": self.spawn.max_alive,
-                "depth": self.spawn.depth,
-                "budgetShare": self.spawn.budget_share,
-            },
+            "mounts": [dict(mount) for mount in self.mounts],
+            "messages": self.messages.to_json(),
+            "spawn": self.spawn.to_json(),
             "budget": {"usd": self.budget_usd},
             "count": self.count,
             "state": self.state,
@@ -238,10 +253,16 @@ def _unmade(model: BaseModel, path: FieldPath) -> Iterator[tuple[FieldPath, str]
     for attribute, value in _written(model):
         below = (*path, yaml_name(type(model), attribute))
         marks = [m for m in type(model).model_fields[attribute].metadata if isinstance(m, Unmade)]
-        if marks and value not in marks[0].built and value not in ({}, (), []):
+        if marks and not (value in marks[0].built or _asks_nothing(value)):
             yield below, marks[0].feature
         elif isinstance(value, BaseModel):
             yield from _unmade(value, below)
+
+
+def _asks_nothing(value: Any) -> bool:
+    if isinstance(value, (Messages, Spawn)):
+        return not any(right for _, right in _written(value))
+    return value in ({}, ())
 
 
 class _Settings:
@@ -295,7 +316,7 @@ class _Planner:
         name = default_name(self.source)
         found = name_problem(name, "grove")
         if found is not None:
-            example = suggestion(name) or "my-grove"
+            example = suggest_name(name)
             message = f"no name is set and the default, from the file's place, will not do: {found[0]}"
             self.problem((), message, f"Add a line such as 'name: {example}'.")
         return name
@@ -308,7 +329,9 @@ class _Planner:
             name: str | None = start
             while name is not None and name not in self.templates:
                 if name in chain:
-                    circle = " -> ".join([*chain[chain.index(name) :], name])
+                    members = chain[chain.index(name) :]
+                    shown = members if len(members) <= _SHOWN_CIRCLE else [*members[:_SHOWN_CIRCLE], "…"]
+                    circle = " -> ".join([*shown, name])
                     path = ("templates", chain[-1], "template")
                     self.problem(path, f"templates build on each other in a circle: {circle}", "Break it.")
                     break
@@ -324,9 +347,7 @@ class _Planner:
 
     def missing_template(self, path: FieldPath, name: str) -> None:
         known = self.grove.templates
-        remedy = (
-            did_you_mean(name, known) if known else "The grove has no templates: add it under 'templates'."
-        )
+        remedy = did_you_mean(name, known) if known else "Add it under 'templates': there are none yet."
         self.problem(path, f"there is no template {name!r}", remedy)
 
     def agent(self, grove_name: str, name: str, agent: Agent) -> AgentPlan | None:
@@ -381,7 +402,9 @@ class _Planner:
             endpoints=get("endpoints", default=()),
             secrets=get("secrets", default=()),
             services=get("services", default=()),
-            mounts=tuple(_mount(mount) for mount in get("mounts", default=())),
+            mounts=get("mounts", default=()),
+            instructions=get("instructions"),
+            turns=get("limits", "turns"),
             messages=MessageRights(
                 send=get("messages", "send", default=()),
                 broadcast=get("messages", "broadcast", default=False),
@@ -439,10 +462,6 @@ class _Planner:
             for path, feature in self.unmade
         ]
         return sorted(found, key=lambda item: (item.line or 0, item.column or 0, item.field))
-
-
-def _mount(mount: Mapping[str, Any]) -> str:
-    return f"{mount.get('volume', '?')} at {mount.get('path', '?')}"
 
 
 def default_name(source: Path) -> str:

@@ -324,9 +324,7 @@ def _decode(raw: bytes, file: str) -> str:
     if bad := _CONTROL.search(text):
         line, column = _place(text[: bad.start()])
         message = f"the file holds the control character U+{ord(bad[0]):04X}"
-        raise InputError.of(
-            [Problem(file, line, column, "", message, "A grove file is plain text: remove it.")]
-        )
+        raise InputError.of([Problem(file, line, column, "", message, "Remove it: this is plain text.")])
     return text
 
 

@@ -10,10 +10,12 @@ from coppice.groves.errors import RefusedError
 from coppice.groves.plan import AgentPlan
 from coppice.harnesses.base import LaunchSpec
 
+BY_MODEL = "endpoint:decided-by-model"  # no host is called so: it is shown, and nothing can match it
+
 
 @dataclass(frozen=True, kw_only=True)
 class Announced:
-    """A harness by its needs alone. No endpoints means that they follow from the model it is given."""
+    """A harness by its needs alone."""
 
     name: str
     product: str
@@ -55,7 +57,7 @@ HARNESSES = (
         endpoints=("generativelanguage.googleapis.com:443",),
         credentials=("GEMINI_API_KEY",),
     ),
-    # These two speak to many providers: host and credential follow from the agent's model.
-    Announced(name="opencode", product="OpenCode"),
-    Announced(name="adk", product="Agent Development Kit"),
+    # These two speak to many providers. Nothing at all would read as no network and no cost.
+    Announced(name="opencode", product="OpenCode", endpoints=(BY_MODEL,), credentials=(BY_MODEL,)),
+    Announced(name="adk", product="Agent Development Kit", endpoints=(BY_MODEL,), credentials=(BY_MODEL,)),
 )

@@ -27,7 +27,7 @@ class LaunchSpec:
         files: Texts by path relative to `layout.FILES_DIR`, mounted read-only.
         outcome: How success is told: by the exit code of the program.
         home: Whether HOME is kept ("volume") or new in every box ("tmpfs").
-        default_expect: What counts as done where the grove does not say.
+        default_expect: What counts as done where the plan leaves it open.
 
     Raises:
         ValueError: `argv` is empty, or a path in `files` is not a plain relative one.
@@ -92,20 +92,20 @@ def expectation(agent: AgentPlan, spec: LaunchSpec) -> str:
     return agent.expect or spec.default_expect
 
 
-def launch_document(agent: AgentPlan, spec: LaunchSpec, base: str, run_key: str) -> dict[str, Any]:  # noqa: F811, RUF100  # the contract's name of the field
+def launch_document(agent: AgentPlan, spec: LaunchSpec, base: str, run: str) -> dict[str, Any]:
     """launch.json, the supervisor's orders.
 
     Args:
         agent: The plan of the agent.
         spec: What its harness makes of it.
         base: The commit that its branch starts from, 40 hexadecimal digits.
-        run_key: See `run_key`; a rerun may use another one.
+        run: Identity of the run: `run_key`, or another one for a rerun.
     """
     return {
         "version": LAUNCH_VERSION,
         "grove": agent.grove,
         "agent": agent.name,
-        "run": run_key,
+        "run": run,
         "argv": list(spec.argv),
         "env": dict(spec.env),
         "workdir": layout.WORKSPACE,

@@ -16,5 +16,5 @@ BUNDLE = f"{WORKSPACE}/.git/coppice/branch.bundle"
 SNAPSHOT_REF = "refs/coppice/snapshot"
 
 # Seconds that a runtime has to wait between TERM and KILL of a box: 10 for the harness, 60 to bring the work
-# home, 30 for a slow reader of the log.
+# home, 30 for a slow reader of the log. It takes as long only if something is badly wrong.
 STOP_TIMEOUT = 110

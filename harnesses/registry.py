@@ -3,14 +3,13 @@
 No list is kept by hand: the file's stem is the key in the grove file.
 """
 
-import difflib
 import functools
 import importlib
 import pkgutil
 from importlib.metadata import entry_points
 
 import coppice.harnesses
-from coppice.groves.errors import RefusedError
+from coppice.groves.errors import InputError, RefusedError, did_you_mean
 from coppice.harnesses import announced
 from coppice.harnesses.base import Harness
 
@@ -21,15 +20,14 @@ def get(name: str) -> Harness:
     """The harness of that name.
 
     Raises:
-        RefusedError: there is none; the nearest known name is in the hint.
+        InputError: there is none; the nearest known name is in the hint.
     """
     known = _all()
     if name in known:
         return known[name]
-    near = difflib.get_close_matches(name, known, n=1)
-    listed = f"known are {', '.join(sorted(known))}; others come from packages with entry points {GROUP}"
-    raise RefusedError(
-        f"there is no harness {name!r}", hint=f"did you mean {near[0]!r}? {listed}" if near else listed
+    raise InputError(
+        f"there is no harness {name!r}",
+        hint=f"{did_you_mean(name, known)} Others come from packages with an entry point in {GROUP!r}.",
     )
 
 

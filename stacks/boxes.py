@@ -18,17 +18,24 @@ from coppice.groves.errors import CoppiceError
 
 @dataclass(frozen=True)
 class Standing:
-    """An agent of a stack: its name, its box's id and container, the base and the branch of its work."""
+    """An agent of a stack: its name, its box's id and container, the base and the branch of its work.
+
+    `ended` is the phase in which its run ended in a box before this one, "" otherwise.
+    """
 
     agent: str
     box: str
     base: str
     branch: str
+    ended: str
     container: Container | None
 
     def status(self) -> Status:
         """Return what its box is at."""
-        return operations.status(self.container)
+        status = operations.status(self.container)
+        if status.phase == "created" and self.ended:
+            return Status(self.ended, "in the box before this one", "", running=False)
+        return status
 
     def need_container(self) -> Container:
         """Return its container.
@@ -82,6 +89,7 @@ def standing(outputs: dict[str, Any]) -> Iterator[Stand]:
                 box=str(values["box"]),
                 base=str(values["base"]),
                 branch=str(values["branch"]),
+                ended=str(values.get("ended", "")),
                 container=operations.get(client, str(values["box"])),
             )
             for name, values in sorted(agents.items())
@@ -119,17 +127,10 @@ def collect(stand: Stand, agent: Standing) -> Collected:
     """
     if agent.container is None:
         return Collected(agent.agent, None, "its box is gone", certain=False)
-    told = operations.result(agent.container)
-    if told is None:
-        phase = agent.status().phase
-        nothing = f"its branch is not ready to come home (phase {phase})"
-        return Collected(agent.agent, None, nothing, certain=phase == "created")
-    if not told.data.get("bundle"):
-        return Collected(agent.agent, None, "it left nothing new")
     with tempfile.TemporaryDirectory(prefix="coppice-bundle-") as folder:
         bundle = Path(folder) / "branch.bundle"
         if not operations.fetch_bundle(agent.container, bundle):
-            return Collected(agent.agent, None, "its bundle is gone from its workspace", certain=False)
+            return _no_bundle(agent, agent.container)
         reference = snapshot_ref(stand.grove, agent.agent)
         home = repository.bring_home(
             stand.repository, bundle, branch=agent.branch, base=agent.base, snapshot_ref=reference
@@ -137,3 +138,14 @@ def collect(stand: Stand, agent: Standing) -> Collected:
     if home is None:
         return Collected(agent.agent, None, f"no commit; what it left uncommitted is in {reference}")
     return Collected(agent.agent, home)
+
+
+def _no_bundle(agent: Standing, container: Container) -> Collected:
+    """Say why a box has no bundle: nothing new, nothing yet, or lost."""
+    phase = agent.status().phase
+    told = operations.result(container)
+    if phase == "created" or agent.ended or (told is not None and not told.data.get("bundle")):
+        return Collected(agent.agent, None, "it left nothing new")
+    if told is not None:
+        return Collected(agent.agent, None, "its bundle is gone from its workspace", certain=False)
+    return Collected(agent.agent, None, f"its branch is not ready to come home (phase {phase})", certain=False)

@@ -21,7 +21,7 @@ runtime:
     toolchain: pip
     # The Python environment that has coppice; without this line the activated one is used.
     # virtualenv: .venv
-requiredPulumiVersion: ">=3.256.0,<4.0.0"
+requiredPulumiVersion: ">=3.256.0 <4.0.0"
 config:
   grove:
     type: string

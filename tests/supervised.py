@@ -27,7 +27,14 @@ BRANCH = "agents/oak"
 
 def git(cwd: Path, *arguments: str) -> str:
     done = subprocess.run(
-        ["git", *arguments], cwd=cwd, env=GIT_ENV, check=True, capture_output=True, text=True, timeout=60
+        ["git", *arguments],
+        cwd=cwd,
+        env=GIT_ENV,
+        check=True,
+        capture_output=True,
+        text=True,
+        errors="surrogateescape",
+        timeout=60,
     )
     return done.stdout.strip()
 

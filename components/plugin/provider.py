@@ -23,6 +23,8 @@ class CoppiceProvider(api.Provider):
         self._host: str | None = None
 
     def _handler(self, token: str) -> Handler:
+        # In a URN the type follows those of its parents.
+        token = token.rpartition("$")[2]
         handler = HANDLERS.get(token)
         if handler is None:
             raise CoppiceError(
@@ -57,7 +59,7 @@ class CoppiceProvider(api.Provider):
             for name in handler.required
             if name not in request.new_inputs
         ]
-        return api.CheckResponse(inputs=request.new_inputs, failures=failures)
+        return api.CheckResponse(inputs=values.sendable_mapping(request.new_inputs), failures=failures)
 
     async def diff(self, request: api.DiffRequest) -> api.DiffResponse:
         handler = self._handler(request.type)
@@ -126,4 +128,4 @@ class CoppiceProvider(api.Provider):
 
 
 def _with_unknown(properties: Mapping[str, PropertyValue], names: frozenset[str]) -> dict[str, PropertyValue]:
-    return {**properties, **{name: PropertyValue.computed() for name in names}}
+    return {**values.sendable_mapping(properties), **{name: values.unknown() for name in names}}

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from pulumi.provider.experimental.property_value import PropertyValue, PropertyValueType
+from pulumi.runtime import rpc
 
 
 class _Unknown:
@@ -51,3 +52,25 @@ def from_python(value: Any) -> PropertyValue:
 def from_mapping(values: Mapping[str, Any]) -> dict[str, PropertyValue]:
     """Return plain outputs as property values."""
     return {name: from_python(value) for name, value in values.items()}
+
+
+def unknown() -> PropertyValue:
+    """Return an unknown value that can be sent: the SDK has one that it reads and cannot write."""
+    return PropertyValue(rpc.UNKNOWN)
+
+
+def sendable(value: PropertyValue) -> PropertyValue:
+    """Return a value with its unknown parts as the SDK can send them."""
+    if value.type == PropertyValueType.COMPUTED:
+        return unknown()
+    raw = value.value
+    if isinstance(raw, Mapping):
+        return value.with_value({key: sendable(item) for key, item in raw.items()})
+    if isinstance(raw, Sequence) and not isinstance(raw, str):
+        return value.with_value([sendable(item) for item in raw])
+    return value
+
+
+def sendable_mapping(properties: Mapping[str, PropertyValue]) -> dict[str, PropertyValue]:
+    """Return a resource's properties as the SDK can send them."""
+    return {name: sendable(value) for name, value in properties.items()}

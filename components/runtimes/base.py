@@ -13,11 +13,13 @@ from coppice.harnesses.base import LaunchSpec
 class Box:
     """One provisioned box, as the runtime's outputs.
 
-    `id` names the box on its runtime (a container's id), `base` is the commit that its workspace started from.
+    `id` names the box on its runtime (a container's id), `base` is the commit that its workspace started from,
+    `ended` the phase in which its run ended ("done", "failed"), "" where the box itself knows better.
     """
 
     id: pulumi.Output[str]
     base: pulumi.Output[str]
+    ended: pulumi.Output[str]
 
 
 class GroveRuntime(Protocol):

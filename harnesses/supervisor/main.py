@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,7 +18,7 @@ RUN_DIR = Path("/run/coppice")
 HOME = Path("/home/agent")
 GIT_STEP = 120.0  # seconds for one git command
 COLLECT_TOTAL = 300.0  # seconds for all of them
-COLLECT_TOTAL_STOPPED = 60.0  # the same, when the box is to stop
+STOP_TOTAL = 70.0  # seconds from the signal to stop until the work has to be home
 FLUSH_PATIENCE = 30.0  # seconds without progress until a reader of the log counts as gone
 
 
@@ -56,8 +57,7 @@ def _supervise(options: argparse.Namespace, sink: Sink) -> Outcome:
         failure = error
         ending = Ending("start", None)
         children.kill_all()
-    total = COLLECT_TOTAL_STOPPED if ending.cause == "stop" else COLLECT_TOTAL
-    collected = _collect(launch, children, min(options.git_timeout, total), total)
+    collected = _collect(launch, children, signals, options.git_timeout)
     for message in collected.warnings:
         sink.warning(message)
     sink.result(collected.result())
@@ -66,9 +66,16 @@ def _supervise(options: argparse.Namespace, sink: Sink) -> Outcome:
     return decide(launch, ending, collected)
 
 
-def _collect(launch: Launch, children: Children, step: float, total: float) -> Collected:
+def _collect(launch: Launch, children: Children, signals: Signals, step: float) -> Collected:
+    end = time.monotonic() + COLLECT_TOTAL
     try:
-        return Collector(launch, children, os.environ, step=step, total=total).collect()
+        return Collector(
+            launch,
+            children,
+            os.environ,
+            step=step,
+            deadline=lambda: min(end, signals.stopped_at + STOP_TOTAL),
+        ).collect()
     except Exception as error:  # noqa: BLE001  # a workspace made to break this must not hide the outcome
         lost = f"the work cannot be brought home: {_describe(error)}"
         return Collected(branch=launch.branch, base=launch.base, lost=lost, warnings=[lost])

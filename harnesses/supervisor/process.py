@@ -6,12 +6,14 @@ import signal
 import subprocess
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 READ_SIZE = 64 * 1024
 KILL_PATIENCE = 2.0  # seconds for killed processes to be gone
+
+Deadline = Callable[[], float]  # a time of time.monotonic()
 
 
 @dataclass
@@ -97,22 +99,22 @@ class Children:
             time.sleep(0.002)
 
     def run(
-        self, argv: Sequence[str], env: Mapping[str, str], cwd: Path, *, timeout: float, limit: int
+        self, argv: Sequence[str], env: Mapping[str, str], cwd: Path, *, deadline: Deadline, limit: int
     ) -> Finished:
-        """Run a command to its end, for at most `timeout` seconds, and keep `limit` bytes of each output.
+        """Run a command to its end or its deadline, and keep `limit` bytes of each output.
 
-        Nothing that the command started is left behind.
+        Nothing that the command started is left behind. The deadline is asked again and again: a signal may
+        bring it forward.
 
         Raises:
             OSError: it cannot be started.
         """
         child = self.spawn(argv, env, cwd)
-        deadline = time.monotonic() + timeout
         pipes = open_pipes(child)
         kept: dict[int, bytearray] = {fd: bytearray() for fd in pipes}
         order = list(pipes)
         code: int | None = None
-        while time.monotonic() < deadline:
+        while time.monotonic() < deadline():
             self.reap()
             code = child.code
             poller = select.poll()

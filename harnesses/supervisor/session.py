@@ -35,6 +35,7 @@ class Signals:
 
     def __init__(self) -> None:
         self.stop: str | None = None
+        self.stopped_at = float("inf")  # time.monotonic()
         self._read, self._write = os.pipe()
         for fd in (self._read, self._write):
             os.set_blocking(fd, False)
@@ -58,6 +59,7 @@ class Signals:
     def _heard(self, number: int, _frame: FrameType | None) -> None:
         if self.stop is None:
             self.stop = signal.Signals(number).name
+            self.stopped_at = time.monotonic()
 
 
 class Session:

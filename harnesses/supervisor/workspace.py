@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .launch import Launch
-from .process import Children, Finished
+from .process import Children, Deadline, Finished
 
 SNAPSHOT_REF = "refs/coppice/snapshot"
 OWN_DIR = "coppice"  # below .git
@@ -79,10 +79,10 @@ class Collected:
 
 
 class Collector:
-    """Collects from one workspace. `step` and `total` bound each git command and all of them, in seconds."""
+    """Collects from one workspace. `step` seconds bound each git command, `deadline` all of them."""
 
     def __init__(
-        self, launch: Launch, children: Children, env: Mapping[str, str], *, step: float, total: float
+        self, launch: Launch, children: Children, env: Mapping[str, str], *, step: float, deadline: Deadline
     ) -> None:
         self._launch = launch
         self._children = children
@@ -91,7 +91,7 @@ class Collector:
         self._own = self._git_dir / OWN_DIR
         self._scratch = self._own / "scratch"
         self._step = step
-        self._deadline = time.monotonic() + total
+        self._deadline = deadline
         self._env = self._environment(env)
 
     def collect(self) -> Collected:
@@ -145,17 +145,19 @@ class Collector:
         for path in ("objects/info", "refs/heads", "info"):
             (self._scratch / path).mkdir(parents=True)
         (self._scratch / "HEAD").write_text("ref: refs/heads/none\n", encoding="ascii")
-        excludes = _quoted(self._copy_excludes())
+        excludes = _quoted(self._scratch / "info/exclude")
         (self._scratch / "config").write_text(CONFIG.format(excludes=excludes), encoding="utf-8")
         objects = self._git_dir / "objects"
         if objects.is_dir():
             (self._scratch / "objects/info/alternates").write_text(f"{objects}\n", encoding="utf-8")
 
-    def _copy_excludes(self) -> Path:
-        copy = self._scratch / "info/exclude"
-        data = _read_ordinary(self._git_dir / "info/exclude", EXCLUDE_LIMIT)
-        copy.write_bytes(data or b"")
-        return copy
+    def _copy_excludes(self, collected: Collected) -> None:
+        try:
+            data = _read_ordinary(self._git_dir / "info/exclude", EXCLUDE_LIMIT)
+        except (OSError, GitError) as error:
+            collected.warnings.append(f"the workspace's own excludes are not honoured: {_text(error)}")
+        else:
+            (self._scratch / "info/exclude").write_bytes(data or b"")
 
     def _look_at_branch(self, collected: Collected, base: str | None) -> None:
         tip = self._read_branch()
@@ -197,6 +199,7 @@ class Collector:
 
     def _take_snapshot(self, collected: Collected, parent: str | None) -> str | None:
         """Commit the work tree as it is, beside every branch; None if it equals its parent."""
+        self._copy_excludes(collected)
         tree = self._write_tree(collected, parent)
         before = self._git("rev-parse", "--verify", f"{parent}^{{tree}}") if parent else None
         empty = parent is None and not self._git("ls-tree", tree)
@@ -241,12 +244,12 @@ class Collector:
             fd = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         except OSError:
             return False
-        with os.fdopen(fd, "rb") as file:
-            status = os.fstat(fd)
-            if not stat.S_ISREG(status.st_mode) or status.st_size > INDEX_LIMIT:
-                return False
-            with (self._scratch / "index").open("wb") as copy:
-                shutil.copyfileobj(file, copy)
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > INDEX_LIMIT:
+            os.close(fd)
+            return False
+        with os.fdopen(fd, "rb") as file, (self._scratch / "index").open("wb") as copy:
+            shutil.copyfileobj(file, copy)
         os.utime(self._scratch / "index", ns=(status.st_atime_ns, status.st_mtime_ns))
         return True
 
@@ -297,9 +300,13 @@ class Collector:
         return finished.stdout.decode("utf-8", "replace").strip()
 
     def _run(self, *arguments: str) -> Finished:
-        timeout = min(self._step, self._deadline - time.monotonic())
+        end = time.monotonic() + self._step
         return self._children.run(
-            ("git", *arguments), self._env, self._tree, timeout=max(timeout, 0.0), limit=OUTPUT_LIMIT
+            ("git", *arguments),
+            self._env,
+            self._tree,
+            deadline=lambda: min(end, self._deadline()),
+            limit=OUTPUT_LIMIT,
         )
 
     def _environment(self, env: Mapping[str, str]) -> dict[str, str]:
@@ -334,9 +341,10 @@ def _read_ordinary(path: Path, limit: int) -> bytes | None:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except (FileNotFoundError, NotADirectoryError):
         return None
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise GitError(f"{path} is not an ordinary file")
     with os.fdopen(fd, "rb") as file:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise GitError(f"{path} is not an ordinary file")
         data = file.read(limit + 1)
     if len(data) > limit:
         raise GitError(f"{path} is larger than {limit} bytes")

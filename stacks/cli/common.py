@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
 
 from coppice.components.runtimes.docker.records import clean
@@ -56,22 +57,21 @@ def accesses(plan: Plan) -> tuple[AgentAccess, ...]:
     return grove_access.compute(plan, {name: registry.get(name).needs() for name in harnesses})
 
 
-def access_table(items: tuple[AgentAccess, ...]) -> Table:
-    """Return the table that preview and up show before anything starts."""
-    table = Table(box=None, padding=(0, 2), show_edge=False, header_style="bold")
-    for column in ("agent", "harness", "network", "secrets", "mounts", "limits", "isolation", "spend"):
+def limits_table(items: tuple[AgentAccess, ...]) -> Table:
+    """Return the table of what each agent's box may use."""
+    table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False, header_style="bold")
+    for column in ("agent", "harness", "isolation", "CPUs", "memory", "processes", "time"):
         table.add_column(column, overflow="fold")
     for item in items:
         limits = item.limits
         table.add_row(
             escape(item.agent),
             escape(item.harness),
-            escape(", ".join(item.network) or "none"),
-            escape(", ".join(item.secrets) or "none"),
-            escape("\n".join(item.mounts)),
-            f"{limits.cpu:g} CPU, {limits.memory >> 20} MiB, {limits.pids} processes, {_duration(limits.duration)}",
             escape(item.isolation),
-            str(item.to_json()["spendUsd"]).removesuffix(".0"),
+            f"{limits.cpu:g}",
+            f"{limits.memory >> 20} MiB",
+            str(limits.pids),
+            _duration(limits.duration),
         )
     return table
 
@@ -87,8 +87,11 @@ def show_access(items: tuple[AgentAccess, ...], console: Console) -> None:
     """Print each agent's access, in one line each and as a table."""
     console.print("[bold]Access[/]  what each agent may touch; nothing else is reachable")
     for item in items:
-        console.print(f"  {escape(item.agent)}: {escape(item.summary())}")
-    console.print(access_table(items))
+        console.print(f"  {escape(item.agent)}: {escape(item.summary())}", soft_wrap=True)
+        for mount in item.mounts:
+            console.print(f"    [dim]{escape(mount)}[/]", soft_wrap=True)
+    console.print()
+    console.print(Padding(limits_table(items), (0, 0, 0, 2)))
     for item in items:
         for field in item.unbuilt:
             console.print(

@@ -149,7 +149,7 @@ def test_the_harness_cannot_open_its_supervisor(open_folder: Path) -> None:
         echo $forged > /proc/$$/fd/1
         id -u
     """
-    # Only where the test's own process 1 has another log than this supervisor, as in a box: no warning.
+    # Process 1 is another program's here, with another log: nothing to warn of.
     run = box.run(script)
     assert run.code == 0
     forged = '{"type":"phase","phase":"done"}'
@@ -157,7 +157,7 @@ def test_the_harness_cannot_open_its_supervisor(open_folder: Path) -> None:
     assert run.warnings == []
 
 
-def test_killing_the_supervisor_s_children_of_git_is_no_success(box: Box) -> None:
+def test_a_git_that_never_ends_is_no_success(box: Box) -> None:
     """A git that never ends costs the run its success, not its end."""
     fake = box.folder / "bin"
     fake.mkdir()
@@ -169,3 +169,12 @@ def test_killing_the_supervisor_s_children_of_git_is_no_success(box: Box) -> Non
     assert (run.code, run.end["phase"]) == (1, "failed")
     assert run.result["bundle"] is None
     assert "cannot be" in run.end["reason"]
+
+
+def test_a_stop_while_the_work_comes_home_keeps_the_outcome(box: Box) -> None:
+    process = box.start(f"{COMMIT}; mkdir d; mkfifo d/.gitignore; touch d/file", "--git-timeout", "3")
+    wait_for((box.workspace / ".git/coppice/scratch/HEAD").exists)
+    process.send_signal(signal.SIGTERM)
+    run = box.finish(process, timeout=30)
+    assert (run.code, run.end["phase"]) == (1, "failed"), "it had ended by itself before"
+    assert run.result["commits"] == 1

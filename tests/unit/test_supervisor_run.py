@@ -24,7 +24,9 @@ def test_a_commit_comes_home(box: Box) -> None:
     assert run.output("stdout") == ["hello"]
     assert run.output("stderr") == ["oops"]
     tip = git(box.workspace, "rev-parse", BRANCH)
-    assert {key: run.result[key] for key in ("branch", "base", "commit", "commits", "snapshot", "bundle")} == {
+    assert {
+        key: run.result[key] for key in ("branch", "base", "commit", "commits", "snapshot", "bundle")
+    } == {
         "branch": BRANCH,
         "base": box.base,
         "commit": tip,
@@ -65,7 +67,10 @@ def test_what_was_left_uncommitted_comes_home_and_stays_as_it_is(box: Box) -> No
     assert run.result["commits"] == 0
     snapshot = run.result["snapshot"]
     # The agent's branch, index and work tree are what they were.
-    after = [*git(box.workspace, "status", "--porcelain").splitlines(), git(box.workspace, "rev-parse", "HEAD")]
+    after = [
+        *git(box.workspace, "status", "--porcelain").splitlines(),
+        git(box.workspace, "rev-parse", "HEAD"),
+    ]
     assert [line.strip() for line in after] == [line.strip() for line in run.output()]
     clone = box.fetch()
     assert git(clone, "rev-parse", "refs/home/coppice/snapshot") == snapshot
@@ -137,7 +142,9 @@ def test_a_program_that_is_not_there(box: Box) -> None:
 
 def test_the_harness_s_surroundings(box: Box) -> None:
     names = "HOME TMPDIR LANG COPPICE_AGENT COPPICE_GROVE GIT_TERMINAL_PROMPT MINE"
-    script = f"for n in {names}; do echo $n=${{!n}}; done; pwd; cat; ls /proc/self/fd; ps -o sid= -p $$; echo $$"
+    script = (
+        f"for n in {names}; do echo $n=${{!n}}; done; pwd; cat; ls /proc/self/fd; ps -o sid= -p $$; echo $$"
+    )
     run = box.run(script, env={"MINE": "x=y", "HOME": "/elsewhere"})
     output = run.output()
     assert output[:8] == [
@@ -199,7 +206,8 @@ def test_a_bad_launch_document_is_the_supervisor_s_failure(box: Box, change: dic
 
 
 @pytest.mark.parametrize(
-    ("text", "reason"), [("{", "not JSON"), ("[]", "must be an object"), ("{}", "version"), (None, "No such file")]
+    ("text", "reason"),
+    [("{", "not JSON"), ("[]", "must be an object"), ("{}", "version"), (None, "No such file")],
 )
 def test_no_launch_document(box: Box, text: str | None, reason: str) -> None:
     if text is not None:

@@ -9,11 +9,11 @@ from coppice.components.plugin.handlers.base import Context, Handler, Values
 
 
 class Image(Handler):
-    """Inputs: `name` (an image Coppice builds), `source` (digest of what it is built from). Output: `imageId`."""
+    """Inputs: `name` (an image Coppice builds), `source` (digest of what it is built from). Output: `digest`."""
 
     token = "coppice:docker:Image"
     required = frozenset({"name", "source"})
-    outputs = frozenset({"imageId"})
+    outputs = frozenset({"digest"})
 
     def moving(self, old: Values, new: Values) -> frozenset[str]:
         del old, new
@@ -22,11 +22,11 @@ class Image(Handler):
     def _ensure(self, context: Context, inputs: Values) -> Values:
         with contextlib.closing(context.client()) as client:
             image_id = images.ensure(client, inputs["name"], inputs["source"], context.tell)
-        return {"imageId": image_id}
+        return {"digest": image_id}
 
     def create(self, context: Context, inputs: Values) -> tuple[str, Values]:
         outputs = self._ensure(context, inputs)
-        return str(outputs["imageId"]), outputs
+        return str(outputs["digest"]), outputs
 
     def update(self, context: Context, resource_id: str, old: Values, new: Values) -> Values:
         del resource_id, old
@@ -36,10 +36,10 @@ class Image(Handler):
         del resource_id
         with contextlib.closing(context.client()) as client:
             try:
-                client.images.get(state["imageId"])
+                client.images.get(state["digest"])
             except ImageNotFound:
                 return None
-        return {"imageId": state["imageId"]}
+        return {"digest": state["digest"]}
 
     def delete(self, context: Context, resource_id: str, state: Values) -> None:
         # Images are the daemon's cache, shared by every grove on it; `coppice images prune` is their end.

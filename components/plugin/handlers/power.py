@@ -8,15 +8,23 @@ again when the box was killed in the middle of it.
 import contextlib
 import json
 
+import docker
 from docker.errors import NotFound
 from docker.models.containers import Container
 
 from coppice.components.plugin.handlers.base import Context, Handler, Values
-from coppice.components.runtimes.docker.records import terminal_run
+from coppice.components.runtimes.docker.records import terminal
 from coppice.groves.errors import CoppiceError
+from coppice.harnesses import layout
 
 RUNNING, FINISHED, STOPPED, GONE = "running", "finished", "stopped", "gone"
-_STOP = 30  # seconds from SIGTERM to SIGKILL; the supervisor takes its snapshot in them
+
+
+def _find(client: docker.DockerClient, box: str) -> Container | None:
+    try:
+        return client.containers.get(box)
+    except NotFound:
+        return None
 
 
 def _limit_processes(container: Container, pids: int) -> None:
@@ -29,20 +37,22 @@ def _limit_processes(container: Container, pids: int) -> None:
         raise CoppiceError(f"the daemon cannot limit processes: {'; '.join(warnings)}")
 
 
-def _state(container: Container, run: str) -> str:
-    """Return what the box is at with this run: running, finished, or stopped before its end."""
-    container.reload()
-    if container.status in {"running", "restarting", "paused"}:
-        return RUNNING
-    return FINISHED if terminal_run(container) == run else STOPPED
+def _end(container: Container, run: str) -> str:
+    """Return the phase in which the box ended this run by itself (done, failed), "" when it did not."""
+    last = terminal(container)
+    return str(last.data["phase"]) if last is not None and last.run == run else ""
 
 
 class Power(Handler):
-    """Inputs: `container` (id), `run` (key of the run wanted), `pids` (limit). Outputs: `got`, `finishedRun`."""
+    """Inputs: `container` (id), `run` (key of the run wanted), `pids` (limit).
+
+    Outputs: `got` (running, finished, stopped, gone), `finished` (key of the run that ended by itself, or ""),
+    `ended` (the phase it ended in, done or failed, or "").
+    """
 
     token = "coppice:docker:Power"
     required = frozenset({"container", "run", "pids"})
-    outputs = frozenset({"got", "finishedRun"})
+    outputs = frozenset({"got", "finished", "ended"})
 
     def changes(self, old: Values, new: Values) -> list[str]:
         """Add drift: a box that a refresh found stopped in the middle of its run is switched on again."""
@@ -59,7 +69,7 @@ class Power(Handler):
             container = client.containers.get(inputs["container"])
             _limit_processes(container, inputs["pids"])
             container.start()
-        return inputs["container"], {"got": RUNNING, "finishedRun": ""}
+        return inputs["container"], {"got": RUNNING, "finished": "", "ended": ""}
 
     def update(self, context: Context, resource_id: str, old: Values, new: Values) -> Values:
         del resource_id
@@ -67,35 +77,36 @@ class Power(Handler):
         with contextlib.closing(context.client()) as client:
             box = client.containers.get(new["container"])
             _limit_processes(box, new["pids"])
-            finished = old.get("finishedRun", "")
-            with contextlib.suppress(NotFound):
-                # The box before this one still stands here; what it finished needs no second run.
-                finished = terminal_run(client.containers.get(old["container"])) or finished
-            if finished == run:
-                return {"got": FINISHED, "finishedRun": finished}
-            if old["container"] != new["container"]:
-                with contextlib.suppress(NotFound):
-                    client.containers.get(old["container"]).stop(timeout=_STOP)
-            elif old["run"] != run and _state(box, old["run"]) == RUNNING:
-                box.stop(timeout=_STOP)
+            # The box before this one still stands here: the engine removes what it replaced last.
+            before = _find(client, old["container"])
+            ended = old["ended"] if old["finished"] == run else before and _end(before, run)
+            if ended:
+                # What is finished needs no second run, in whatever box.
+                return {"got": FINISHED, "finished": run, "ended": ended}
+            if before is not None and (before.id != box.id or old["run"] != run):
+                # Two runs must not share a workspace.
+                before.stop(timeout=layout.STOP_TIMEOUT)
             context.tell("starting")
             box.start()
-        return {"got": RUNNING, "finishedRun": finished}
+        return {"got": RUNNING, "finished": "", "ended": ""}
 
     def read(self, context: Context, resource_id: str, state: Values) -> Values | None:
         del resource_id
-        run, finished = state["run"], state.get("finishedRun", "")
+        kept = {"finished": state["finished"], "ended": state["ended"]}
         with contextlib.closing(context.client()) as client:
-            try:
-                box = client.containers.get(state["container"])
-            except NotFound:
-                return {"got": GONE, "finishedRun": finished}
-            if finished == run:
-                return {"got": FINISHED, "finishedRun": finished}
-            got = _state(box, run)
-        return {"got": got, "finishedRun": run if got == FINISHED else finished}
+            box = _find(client, state["container"])
+            if box is None:
+                return {"got": GONE, **kept}
+            if state["finished"] == state["run"]:
+                return {"got": FINISHED, **kept}
+            if box.status in {"running", "restarting", "paused"}:
+                return {"got": RUNNING, **kept}
+            ended = _end(box, state["run"])
+        return {"got": FINISHED, "finished": state["run"], "ended": ended} if ended else {"got": STOPPED, **kept}
 
     def delete(self, context: Context, resource_id: str, state: Values) -> None:
         del resource_id
-        with contextlib.closing(context.client()) as client, contextlib.suppress(NotFound):
-            client.containers.get(state["container"]).stop(timeout=_STOP)
+        with contextlib.closing(context.client()) as client:
+            box = _find(client, state["container"])
+            if box is not None:
+                box.stop(timeout=layout.STOP_TIMEOUT)

@@ -37,19 +37,15 @@ class _Own(pulumi.CustomResource):
 
 
 class Image(_Own):
-    """An image that Coppice builds; `image_id` is its id on the daemon."""
+    """An image that Coppice builds; `digest` is its id on the daemon."""
 
-    image_id: pulumi.Output[str]
+    digest: pulumi.Output[str]
 
     def __init__(
         self, name: str, *, image: str, source: str, opts: pulumi.ResourceOptions | None = None
     ) -> None:
-        props = {"name": image, "source": source, "imageId": None}
+        props = {"name": image, "source": source, "digest": None}
         super().__init__("coppice:docker:Image", name, props, opts)
-
-    def translate_output_property(self, prop: str) -> str:
-        """Return the Python name of an output."""
-        return "image_id" if prop == "imageId" else prop
 
 
 class Mirror(_Own):
@@ -118,9 +114,15 @@ class BoxFiles(_Own):
 
 
 class Power(_Own):
-    """Whether a box runs; `got` is running, finished, stopped or gone."""
+    """Whether a box runs.
+
+    `got` is running, finished, stopped or gone; `finished` the key of the run that ended by itself, `ended` its
+    phase then (done or failed), both "" before.
+    """
 
     got: pulumi.Output[str]
+    finished: pulumi.Output[str]
+    ended: pulumi.Output[str]
 
     def __init__(
         self,
@@ -131,5 +133,6 @@ class Power(_Own):
         pids: int,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        props = {"container": container, "run": run, "pids": pids, "got": None, "finishedRun": None}
+        outputs = {"got": None, "finished": None, "ended": None}
+        props = {"container": container, "run": run, "pids": pids, **outputs}
         super().__init__("coppice:docker:Power", name, props, opts)

@@ -98,9 +98,9 @@ def last_phase(container: Container) -> Record | None:
     return last
 
 
-def terminal_run(container: Container) -> str:
-    """Return the key of the run that the box ended by itself, done or failed; "" when there is none."""
+def terminal(container: Container) -> Record | None:
+    """Return the record with which the box's last run ended by itself, done or failed; None when it did not."""
     # A terminal record is the last line that a supervisor writes.
     log = container.logs(stdout=True, stderr=False, tail=5)
     found = [record for record in records([log]) if record.type == "phase"]
-    return found[-1].run if found and found[-1].data["phase"] in TERMINAL else ""
+    return found[-1] if found and found[-1].data["phase"] in TERMINAL else None

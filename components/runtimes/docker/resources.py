@@ -20,7 +20,8 @@ from coppice.harnesses.base import LaunchSpec, launch_document, run_key
 _MIB = 1 << 20
 _SCRATCH_SHARE = 2  # tmpfs counts as the box's memory: half of it for /tmp, half for HOME at most
 _LOG_SIZE = "128m"  # the supervisor stops relaying output long before
-_STOP_SECONDS = 30  # from SIGTERM to SIGKILL; the supervisor takes its snapshot in them
+_CPU_PERIOD = 100_000  # microseconds, the kernel's usual scheduler period
+_CPU_QUOTA_LEAST = 1_000  # microseconds, the least that the kernel takes
 # A volume's labels or options cannot change without losing its content: what is there stays as it is.
 _KEEP = ["labels", "driver", "driver_opts", "name"]
 
@@ -59,7 +60,7 @@ class DockerGrove:
         self._mirror = own.Mirror(
             f"{plan.grove}-mirror",
             volume=volume.name,
-            image=self._image.image_id,
+            image=self._image.digest,
             repository=str(plan.repository.path),
             commit=commit,
             opts=self._options(parent, ours=True),
@@ -79,7 +80,7 @@ class DockerGrove:
             f"{name}-workspace",
             volume=self._volume(f"{name}-workspace", parent).name,
             mirror=self._mirror.volume,
-            image=self._image.image_id,
+            image=self._image.digest,
             base=self._commit,
             branch=agent.branch,
             opts=self._options(parent, ours=True),
@@ -90,12 +91,12 @@ class DockerGrove:
         files = own.BoxFiles(
             f"{name}-files",
             volume=self._volume(f"{name}-files", parent).name,
-            image=self._image.image_id,
+            image=self._image.digest,
             files={"launch.json": document, **{f"files/{path}": text for path, text in launch.files.items()}},
             opts=self._options(parent, ours=True),
         )
         container = self._container(name, agent, launch, workspace, files, parent)
-        own.Power(
+        power = own.Power(
             f"{name}-power",
             container=container.id,
             run=run,
@@ -103,7 +104,7 @@ class DockerGrove:
             # Files first, so that a new run reads its own launch document.
             opts=self._options(parent, ours=True, depends_on=[files, workspace]),
         )
-        return Box(id=container.id, base=workspace.commit)
+        return Box(id=container.id, base=workspace.commit, ended=power.ended)
 
     def _container(
         self,
@@ -123,8 +124,8 @@ class DockerGrove:
         }
         return docker.Container(
             name,
-            image=self._image.image_id,
-            command=["python3", "-I", layout.SUPERVISOR_DIR],
+            image=self._image.digest,
+            command=list(layout.SUPERVISOR_COMMAND),
             working_dir=layout.WORKSPACE,
             user=f"{layout.UID}:{layout.GID}",
             hostname=agent.name,
@@ -137,7 +138,9 @@ class DockerGrove:
             security_opts=["no-new-privileges:true"],
             memory=memory,
             memory_swap=memory,  # both: without it the Docker plug-in sees a change at every preview
-            cpus=f"{agent.resources.cpu:g}",
+            # Not `cpus`: the Docker plug-in reads that back in another spelling and replaces the box for it.
+            cpu_period=_CPU_PERIOD,
+            cpu_quota=max(round(agent.resources.cpu * _CPU_PERIOD), _CPU_QUOTA_LEAST),
             shm_size=64,
             tmpfs=_tmpfs(agent, launch),
             mounts=[
@@ -154,8 +157,8 @@ class DockerGrove:
             # Power switches it on: these two would run a finished agent again.
             must_run=False,
             start=False,
-            stop_timeout=_STOP_SECONDS,
-            destroy_grace_seconds=_STOP_SECONDS,
+            stop_timeout=layout.STOP_TIMEOUT,
+            destroy_grace_seconds=layout.STOP_TIMEOUT,
             log_driver="json-file",
             log_opts={"max-size": _LOG_SIZE, "max-file": "2"},
             labels=[docker.ContainerLabelArgs(label=key, value=value) for key, value in labels.items()],

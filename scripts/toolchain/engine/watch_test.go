@@ -1,0 +1,43 @@
+package engine
+
+import (
+	"context"
+	"net"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+)
+
+func TestWatchReturnsSoonAfterTheEngineIsGone(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := grpc.NewServer() // without the health service: an engine need not have it
+	go func() { _ = server.Serve(listener) }()
+	gone := make(chan error, 1)
+	go func() { gone <- Watch(context.Background(), listener.Addr().String()) }()
+	select {
+	case err := <-gone:
+		t.Fatalf("the engine is there, and Watch returned %v", err)
+	case <-time.After(3 * interval):
+	}
+	server.Stop()
+	select {
+	case err := <-gone:
+		if err == nil {
+			t.Error("a gone engine is an error")
+		}
+	case <-time.After(5 * time.Second):
+		t.Error("Watch did not notice")
+	}
+}
+
+func TestWatchEndsWithItsContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := Watch(ctx, "127.0.0.1:1"); err != nil {
+		t.Error(err)
+	}
+}
