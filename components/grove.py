@@ -62,7 +62,8 @@ class Grove(pulumi.ComponentResource):
         for agent in plan.agents:
             if not needs[agent.harness].built:
                 pulumi.log.warn(
-                    f"harness {agent.harness} is not built yet: `up` refuses agent {agent.name}", resource=self
+                    f"harness {agent.harness} is not built yet: `up` refuses agent {agent.name}",
+                    resource=self,
                 )
                 continue
             self.agents[agent.name] = Agent(

@@ -144,7 +144,7 @@ def _build(
             rm=True,
             forcerm=True,
             labels={_SOURCE_LABEL: source},
-            **({} if files else {"network_mode": "host"}),
+            network_mode="none" if files else "host",  # what has files of ours installs nothing
         )
     except (BuildError, APIError) as error:
         raise CoppiceError(f"building {tag} failed: {error}") from error
@@ -213,7 +213,7 @@ def _mmdebstrap(target: Path, tell: Tell) -> None:
         "--variant=minbase",
         f"--include={','.join(_PACKAGES)}",
         *(f"--dpkgopt={option}" for option in _DPKG_EXCLUDES),
-        f"--customize-hook=chroot \"$1\" sh -c {json.dumps(_USER_SETUP)}",
+        f'--customize-hook=chroot "$1" sh -c {json.dumps(_USER_SETUP)}',
         _SUITE,
         str(partial),
         *_mirror_arguments(),

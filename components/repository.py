@@ -195,7 +195,8 @@ def bring_home(path: Path, bundle: Path, *, branch: str, base: str, snapshot_ref
     with _borrowing(repo) as quarantine:
         try:
             heads = dict(
-                reversed(line.split(" ", 1)) for line in quarantine.bundle("list-heads", str(bundle)).splitlines()
+                reversed(line.split(" ", 1))
+                for line in quarantine.bundle("list-heads", str(bundle)).splitlines()
             )
             wanted = {f"refs/heads/{branch}": _HEAD, BUNDLED_SNAPSHOT: _SNAPSHOT}
             specs = [f"{source}:{target}" for source, target in wanted.items() if source in heads]
@@ -226,7 +227,7 @@ def bring_home(path: Path, bundle: Path, *, branch: str, base: str, snapshot_ref
         except GitCommandError as error:
             raise RefusedError(
                 f"the bundle of {branch} was refused: {_reason(error)}",
-                hint=f"nothing was changed; the work is still in the box: `coppice shell {branch.split('/')[-1]}`",
+                hint="nothing was changed; the work is still in the box: look at it with `coppice shell`",
             ) from error
     return _describe(repo, ref, commit, base, moved=moved, snapshot=snapshot_ref if snapshot else "")
 

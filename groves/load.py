@@ -211,17 +211,18 @@ def _type_remedy(value: Any, wanted: Any) -> str:
         return "Give it a value, or remove the field."
     match wanted, value:
         case "string", bool() | int() | float():
-            return "Put it in quotes."
+            remedy = "Put it in quotes."
         case "array", str():
-            return "Write it as a list: [a, b]."
+            remedy = "Write it as a list: [a, b]."
         case "object", _:
-            return "Write its fields below it, indented."
+            remedy = "Write its fields below it, indented."
         case "boolean", str():
-            return "Write true or false, without quotes."
+            remedy = "Write true or false, without quotes."
         case "integer" | "number", str():
-            return "Write a decimal number, without quotes."
+            remedy = "Write a decimal number, without quotes."
         case _:
-            return "Change the value."
+            remedy = "Change the value."
+    return remedy
 
 
 def find_grove(name_or_path: str | Path, project_root: Path) -> Path:

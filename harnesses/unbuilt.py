@@ -5,21 +5,32 @@ from coppice.groves.plan import Plan
 from coppice.harnesses import registry
 
 
+def unbuilt(plan: Plan) -> tuple[str, ...]:
+    """Return every field and harness that is not built yet, as "file:line: field: what it asks for"."""
+    fields = [_at(item.file, item.line, item.field, item.feature) for item in plan.unbuilt]
+    for agent in plan.agents:
+        if not registry.get(agent.harness).needs().built:
+            written = agent.harness_at
+            file, line = (written.file, written.line) if written else (str(plan.source), None)
+            fields.append(_at(file, line, f"agents.{agent.name}.harness", agent.harness))
+    return tuple(fields)
+
+
+def _at(file: str, line: int | None, field: str, feature: str) -> str:
+    place = file if line is None else f"{file}:{line}"
+    return f"{place}: {field}: {feature}"
+
+
 def refuse_unbuilt(plan: Plan) -> None:
     """Refuse a plan with fields or harnesses that are not built yet.
 
     Raises:
         RefusedError: naming every such field and harness.
     """
-    messages = [f"{item.file}:{item.line}: {item.field}: {item.feature}" for item in plan.unbuilt]
-    messages += [
-        f"agents.{agent.name}.harness: {agent.harness}"
-        for agent in plan.agents
-        if not registry.get(agent.harness).needs().built
-    ]
-    if messages:
+    found = unbuilt(plan)
+    if found:
         built = ", ".join(name for name in registry.names() if registry.get(name).needs().built)
         raise RefusedError(
-            "the grove asks for what is not built yet:\n" + "\n".join(f"  {message}" for message in messages),
+            "the grove asks for what is not built yet:\n" + "\n".join(f"  {item}" for item in found),
             hint=f"take these out; harnesses that are built: {built}",
         )

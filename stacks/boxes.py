@@ -111,7 +111,11 @@ class Collected:
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON data."""
-        return {"agent": self.agent, "home": asdict(self.home) if self.home else None, "nothing": self.nothing}
+        return {
+            "agent": self.agent,
+            "home": asdict(self.home) if self.home else None,
+            "nothing": self.nothing,
+        }
 
 
 def snapshot_ref(grove: str, agent: str) -> str:
@@ -148,4 +152,6 @@ def _no_bundle(agent: Standing, container: Container) -> Collected:
         return Collected(agent.agent, None, "it left nothing new")
     if told is not None:
         return Collected(agent.agent, None, "its bundle is gone from its workspace", certain=False)
-    return Collected(agent.agent, None, f"its branch is not ready to come home (phase {phase})", certain=False)
+    return Collected(
+        agent.agent, None, f"its branch is not ready to come home (phase {phase})", certain=False
+    )

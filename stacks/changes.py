@@ -45,7 +45,9 @@ class Changes:
         """Print one line a step, and the count."""
         for operation, kind, name, properties in self.steps:
             differ = f" [dim]({escape(', '.join(properties))})[/]" if properties else ""
-            console.print(f"  {_SIGNS[operation]} {operation:8}{escape(name)}  [dim]{escape(kind)}[/]{differ}")
+            console.print(
+                f"  {_SIGNS[operation]} {operation:8}{escape(name)}  [dim]{escape(kind)}[/]{differ}"
+            )
         if self.steps:
             console.print(f"{len(self.steps)} change(s), {self.same} unchanged; `coppice up` makes them")
         else:

@@ -37,7 +37,11 @@ class Errors:
     def _add(self, message: str) -> None:
         text = plain(message).strip()
         # The engine closes with "update failed" and repeats what its plug-ins said already.
-        if text and text not in {"update failed", "preview failed", "destroy failed"} and text not in self.messages:
+        if (
+            text
+            and text not in {"update failed", "preview failed", "destroy failed"}
+            and text not in self.messages
+        ):
             self.messages.append(text)
 
 
@@ -60,6 +64,11 @@ class Outcome:
     def changed(self) -> int:
         """Return the number of resources that were, or would be, touched."""
         return sum(count for kind, count in self.changes.items() if kind not in {"same", "read"})
+
+
+def _kind(operation: Any) -> str:
+    """Return the engine's word for a change; the SDK hands out an enum in one place and a text in another."""
+    return str(getattr(operation, "value", operation))
 
 
 def _outputs(raw: Any) -> dict[str, Any]:
@@ -90,9 +99,7 @@ class GroveStack:
         self.name = name
         self.project = project
         try:
-            self._stack = (
-                Stack.create_or_select(name, workspace) if create else Stack.select(name, workspace)
-            )
+            self._stack = Stack.create_or_select(name, workspace) if create else Stack.select(name, workspace)
         except StackNotFoundError as error:
             raise CoppiceError(
                 f"there is no stack {name} in {project}",
@@ -135,7 +142,7 @@ class GroveStack:
         """
         with self._watching(on_event) as (_errors, watch):
             result = self._stack.preview(on_event=watch)
-        return {str(getattr(kind, "value", kind)): n for kind, n in result.change_summary.items()}
+        return {_kind(kind): count for kind, count in result.change_summary.items()}
 
     def up(self, message: str, on_event: OnEvent | None = None) -> Outcome:
         """Run an update.
@@ -151,7 +158,8 @@ class GroveStack:
             result = self._stack.up(
                 message=message, on_event=watch, continue_on_error=True, show_secrets=False
             )
-        return Outcome(dict(result.summary.resource_changes or {}), _outputs(result.outputs))
+        changes = result.summary.resource_changes or {}
+        return Outcome({_kind(kind): count for kind, count in changes.items()}, _outputs(result.outputs))
 
     def destroy(self, on_event: OnEvent | None = None) -> None:
         """Remove everything, then the stack itself; its configuration file stays when the user changed it.

@@ -71,7 +71,9 @@ class Progress:
 
     def __enter__(self) -> Self:
         if self._console is not None and self._console.is_terminal:
-            self._live = Live(self._table(), console=self._console, refresh_per_second=8, get_renderable=self._table)
+            self._live = Live(
+                self._table(), console=self._console, refresh_per_second=8, get_renderable=self._table
+            )
             self._live.start()
         return self
 
@@ -89,7 +91,9 @@ class Progress:
                 mark = "[green]●[/]" if row.ended else Spinner("dots")
                 label = escape(name or f"grove {self._grove}")
                 shown = f"[{style}]{escape(row.text)}[/]" if style else escape(row.text)
-                table.add_row(mark, label, shown, f"[dim]{escape(row.detail)}[/]", f"[dim]{row.seconds:.1f} s[/]")
+                table.add_row(
+                    mark, label, shown, f"[dim]{escape(row.detail)}[/]", f"[dim]{row.seconds:.1f} s[/]"
+                )
         return table
 
     def _owner(self, urn: str) -> str:
@@ -118,7 +122,9 @@ class Progress:
         if changed and self._console is not None and self._live is None:
             label = agent or f"grove {self._grove}"
             extra = f" ({row.detail})" if row.detail else ""
-            self._console.print(f"{label}: {row.text}{extra} [{seconds:.1f} s]", markup=False, highlight=False)
+            self._console.print(
+                f"{label}: {row.text}{extra} [{seconds:.1f} s]", markup=False, highlight=False
+            )
 
     def event(self, event: EngineEvent) -> None:
         """Take one engine event."""

@@ -22,6 +22,11 @@ class Target:
     plan: Plan
 
     @property
+    def sole(self) -> bool:
+        """Return whether this is the project's only grove, so that commands need not name it."""
+        return [path.resolve() for path in _groves(self.root)] == [self.plan.source.resolve()]
+
+    @property
     def grove_setting(self) -> str | None:
         """Return what the stack's `grove` setting must be, None where the stack's name finds the file."""
         try:
@@ -57,8 +62,12 @@ def project_name(root: Path) -> str:
     return str(data.get("name", "")) if isinstance(data, dict) else ""
 
 
+def _groves(root: Path) -> list[Path]:
+    return sorted(path for pattern in _PATTERNS for path in root.glob(pattern))
+
+
 def _only_grove(root: Path) -> Path:
-    found = sorted(path for pattern in _PATTERNS for path in root.glob(pattern))
+    found = _groves(root)
     if len(found) == 1:
         return found[0]
     listed = ", ".join(str(path.relative_to(root)) for path in found)

@@ -6,7 +6,7 @@ from string import Template
 
 from coppice.components import repository
 from coppice.groves.errors import CoppiceError
-from coppice.groves.naming import name_problem, suggestion
+from coppice.groves.naming import name_problem, suggest_name
 
 _PROJECT = Template("""\
 # A Pulumi project: `pulumi up` here provisions a grove of coding agents; `coppice up` does the same.
@@ -68,7 +68,7 @@ class Scaffolded:
 
 def _project_name(folder: Path, name: str | None) -> str:
     if name is None:
-        return suggestion(folder.name) or "grove"
+        return suggest_name(folder.name, "grove")
     problem = name_problem(name, "project")
     if problem is not None:
         message, remedy = problem

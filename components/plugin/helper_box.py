@@ -82,7 +82,7 @@ def put_stream(container: Container, folder: str, name: str, source: Path) -> No
             yield from _chunks(stream)
         yield b"\0" * (-header.size % tarfile.BLOCKSIZE + 2 * tarfile.BLOCKSIZE)
 
-    if not container.put_archive(folder, parts()):  # type: ignore[arg-type]  # any iterable of bytes is streamed
+    if not container.put_archive(folder, parts()):
         raise CoppiceError(f"the daemon refused {name} for {folder} of {container.name}")
 
 

@@ -36,9 +36,7 @@ async def _abort(context: Any, error: Exception) -> NoReturn:
 class _Servicer(ProviderServicer):
     """The SDK's servicer with readable errors, and configuration that is never diffed into a replacement."""
 
-    async def _guarded(
-        self, call: Callable[[Any, Any], Awaitable[Any]], request: Any, context: Any
-    ) -> Any:
+    async def _guarded(self, call: Callable[[Any, Any], Awaitable[Any]], request: Any, context: Any) -> Any:
         try:
             return await call(request, context)
         except (CoppiceError, DockerException, OSError) as error:
@@ -80,7 +78,7 @@ async def _serve(engine: str, args: list[str]) -> None:
     server = grpc.aio.server(options=options)
     async with EngineLog(engine) as log:
         provider = CoppiceProvider(log)
-        servicer = _Servicer(args, VERSION, provider, engine_address=engine)  # type: ignore[no-untyped-call]
+        servicer = _Servicer(args, VERSION, provider, engine_address=engine)
         provider_pb2_grpc.add_ResourceProviderServicer_to_server(servicer, server)
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()

@@ -15,7 +15,9 @@ def register(app: typer.Typer) -> None:
     def collect(
         grove: GroveArgument = None,
         stack: StackOption = None,
-        agent: Annotated[list[str] | None, typer.Option("--agent", "-a", help="Only this one; repeatable.")] = None,
+        agent: Annotated[
+            list[str] | None, typer.Option("--agent", "-a", help="Only this one; repeatable.")
+        ] = None,
         json: JsonOption = False,
     ) -> None:
         """Bring the agents' branches home, as fast-forwards or new numbered refs, never forced."""

@@ -16,13 +16,16 @@ from coppice.groves.access import AgentAccess
 from coppice.groves.errors import CoppiceError
 from coppice.groves.plan import Plan
 from coppice.harnesses import registry
+from coppice.harnesses.unbuilt import unbuilt
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
 GroveArgument = Annotated[
     str | None,
-    typer.Argument(metavar="[GROVE]", help="A grove file, or a grove's name; by default the project's only one."),
+    typer.Argument(
+        metavar="[GROVE]", help="A grove file, or a grove's name; by default the project's only one."
+    ),
 ]
 StackOption = Annotated[str | None, typer.Option("--stack", "-s", help="Stack; by default the grove's name.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON to standard output, and nothing else.")]
@@ -83,8 +86,13 @@ def _duration(seconds: int) -> str:
     return " ".join(parts)
 
 
-def show_access(items: tuple[AgentAccess, ...], console: Console) -> None:
-    """Print each agent's access, in one line each and as a table."""
+def unbuilt_fields(plan: Plan) -> list[str]:
+    """Return what a plan asks for and Coppice cannot do yet, each with its place."""
+    return list(unbuilt(plan))
+
+
+def show_access(plan: Plan, items: tuple[AgentAccess, ...], console: Console) -> None:
+    """Print each agent's access, the limits of its box, and what is not built yet."""
     console.print("[bold]Access[/]  what each agent may touch; nothing else is reachable")
     for item in items:
         console.print(f"  {escape(item.agent)}: {escape(item.summary())}", soft_wrap=True)
@@ -92,8 +100,5 @@ def show_access(items: tuple[AgentAccess, ...], console: Console) -> None:
             console.print(f"    [dim]{escape(mount)}[/]", soft_wrap=True)
     console.print()
     console.print(Padding(limits_table(items), (0, 0, 0, 2)))
-    for item in items:
-        for field in item.unbuilt:
-            console.print(
-                f"  [yellow]not built yet:[/] {escape(str(field))} of {escape(item.agent)}; `up` refuses it"
-            )
+    for field in unbuilt_fields(plan):
+        console.print(f"  [yellow]not built yet, `up` refuses it:[/] {escape(field)}", soft_wrap=True)

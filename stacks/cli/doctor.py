@@ -23,7 +23,9 @@ def register(app: typer.Typer) -> None:
             found.append({**asdict(check), "needed": needed})
             if json:
                 continue
-            mark = "[green]ok[/]     " if check.good else "[red]missing[/]" if needed else "[yellow]none[/]   "
+            mark = (
+                "[green]ok[/]     " if check.good else "[red]missing[/]" if needed else "[yellow]none[/]   "
+            )
             out.print(f"{mark} {check.name}: {escape(check.found)}", soft_wrap=True)
             if check.remedy:
                 out.print(f"        remedy: {escape(check.remedy)}", soft_wrap=True)

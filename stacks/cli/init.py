@@ -15,7 +15,9 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def init(
         folder: Annotated[Path, typer.Argument(help="A folder in your git repository.")] = Path(),
-        name: Annotated[str | None, typer.Option("--name", "-n", help="Project; by default the folder's name.")] = None,
+        name: Annotated[
+            str | None, typer.Option("--name", "-n", help="Project; by default the folder's name.")
+        ] = None,
         json: JsonOption = False,
     ) -> None:
         """Write a first grove, Pulumi.yaml and the two-line program into a repository; overwrites nothing."""
@@ -23,7 +25,9 @@ def register(app: typer.Typer) -> None:
 
         made = scaffold(folder.resolve(), name)
         if json:
-            print_json({"root": str(made.root), "project": made.project, "written": made.written, "kept": made.kept})
+            print_json(
+                {"root": str(made.root), "project": made.project, "written": made.written, "kept": made.kept}
+            )
             return
         for path in made.written:
             out.print(f"  [green]wrote[/] {escape(path)}")

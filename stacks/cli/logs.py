@@ -60,4 +60,6 @@ def _show(record: "Record") -> None:
         line = f"{record.time} {record.text('phase')}{f': {reason}' if reason else ''}"
         out.print(f"[dim]── {escape(line)}[/]", soft_wrap=True)
     elif record.type == "warning":
-        out.print(f"[yellow]── {escape(record.time)} warning: {escape(record.text('message'))}[/]", soft_wrap=True)
+        out.print(
+            f"[yellow]── {escape(record.time)} warning: {escape(record.text('message'))}[/]", soft_wrap=True
+        )

@@ -10,12 +10,12 @@ import signal
 import sys
 from typing import Any
 
-import click
 import typer
+import typer.core
 
 from coppice.groves.errors import CoppiceError
 from coppice.stacks import cli
-from coppice.stacks.cli.common import err, report
+from coppice.stacks.cli.common import report
 
 _NO_VERB = {"main", "common"}
 _ORDER = (
@@ -24,10 +24,21 @@ _ORDER = (
 )  # fmt: skip
 
 
+class _Verbs(typer.core.TyperGroup):
+    """The verbs; Ctrl-C ends one with the shell's usual code instead of typer's 1."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise CoppiceError("interrupted", exit_code=130) from error
+
+
 def build() -> typer.Typer:
     """Return the application: each module of this package but two is a verb, its `register` adds it."""
     app = typer.Typer(
         name="coppice",
+        cls=_Verbs,
         help="Infrastructure as code for fleets of coding agents.",
         no_args_is_help=True,
         pretty_exceptions_enable=False,
@@ -51,23 +62,12 @@ def run(arguments: list[str] | None = None) -> None:
     # A terminal that closes or a service manager that stops us means the same as Ctrl-C: end cleanly.
     signal.signal(signal.SIGTERM, _terminate)
     signal.signal(signal.SIGHUP, _terminate)
-    code = 0
     try:
-        result = typer.main.get_command(build()).main(args=arguments, prog_name="coppice", standalone_mode=False)
-        code = result if isinstance(result, int) else 0
+        build()(args=arguments, prog_name="coppice")
     except CoppiceError as error:
         report(error, as_json="--json" in arguments)
-        code = error.exit_code
-    except click.exceptions.Exit as error:
-        code = error.exit_code
-    except click.ClickException as error:
-        error.show()
-        code = 2
-    except (KeyboardInterrupt, click.Abort):
-        err.print("interrupted")
-        code = 130
+        sys.exit(error.exit_code)
     except BrokenPipeError:
         # The reader went away (`coppice logs | head`): no error of ours. Keep Python from flushing into it again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 141
-    sys.exit(code)
+        sys.exit(141)

@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
         wanted = target(grove, stack)
         items = accesses(wanted.plan)
         if not json:
-            show_access(items, out)
+            show_access(wanted.plan, items, out)
         changes = Changes()
         opened = GroveStack(wanted.root, wanted.stack, create=True)
         opened.set_grove(wanted.grove_setting)

@@ -34,7 +34,9 @@ def register(app: typer.Typer) -> None:
         wanted = target(grove, stack)
         outputs = GroveStack(wanted.root, wanted.stack, create=False).outputs()
         if not command and (json or not (sys.stdin.isatty() and sys.stdout.isatty())):
-            raise CoppiceError("a shell needs a terminal", hint=f"`coppice shell {agent} -- COMMAND`", exit_code=2)
+            raise CoppiceError(
+                "a shell needs a terminal", hint=f"`coppice shell {agent} -- COMMAND`", exit_code=2
+            )
         with standing(outputs) as stand, contextlib.closing(daemon.find().client(timeout=86400)) as client:
             container = stand.agent(agent).need_container()
             if not command:

@@ -27,4 +27,4 @@ def register(app: typer.Typer) -> None:
             print_json({"grove": whole, "access": [item.to_json() for item in items]})
             return
         out.print(yaml.safe_dump(whole, sort_keys=False, allow_unicode=True), markup=False)
-        show_access(items, out)
+        show_access(made, items, out)

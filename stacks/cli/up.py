@@ -1,6 +1,9 @@
 """coppice up: show each agent's access, start the agents, watch them, bring their branches home."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+import os
+import shutil
+import sys
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
@@ -30,7 +33,9 @@ def register(app: typer.Typer) -> None:
         stack: StackOption = None,
         yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
         detach: Annotated[bool, typer.Option("--detach", "-d", help="Do not wait for the agents.")] = False,
-        message: Annotated[str, typer.Option("--message", "-m", help="Why, for `pulumi stack history`.")] = "",
+        message: Annotated[
+            str, typer.Option("--message", "-m", help="Why, for `pulumi stack history`.")
+        ] = "",
         json: JsonOption = False,
     ) -> None:
         """Start a grove's agents (or change those that run) and bring their branches home."""
@@ -40,7 +45,7 @@ def register(app: typer.Typer) -> None:
         wanted = target(grove, stack)
         items = accesses(wanted.plan)
         if not json:
-            show_access(items, out)
+            show_access(wanted.plan, items, out)
         refuse_unbuilt(wanted.plan)
         if not yes and not json and out.is_terminal:
             typer.confirm("Start?", abort=True)
@@ -123,17 +128,22 @@ def show_collected(items: "list[Collected]") -> None:
             out.print(f"      left uncommitted: {escape(home.snapshot)}")
 
 
+def _command() -> str:
+    """Return how the user calls coppice: as it was called, or as a script that called it says."""
+    return os.environ.get("COPPICE_COMMAND") or ("coppice" if shutil.which("coppice") else sys.argv[0])
+
+
 def _next(wanted: "Target", collected: "list[Collected]") -> None:
     """Print the three commands that a newcomer wants next."""
-    first: Any = next((item for item in collected if item.home), None)
+    first = next((item for item in collected if item.home), None)
     agent = first.agent if first else wanted.plan.agents[0].name
-    grove = wanted.plan.grove
+    grove = "" if wanted.sole else f" -g {wanted.plan.grove}"
+    coppice = _command()
     commands = [
-        (f"coppice diff {agent} -g {grove}", "what it changed"),
-        (f"coppice shell {agent} -g {grove}", "a shell in its box: try to get out"),
-        ("cd YOUR-REPOSITORY && coppice init", "use it on your own repository"),
+        (f"{coppice} diff {agent}{grove}", "see what it changed"),
+        (f"{coppice} shell {agent}{grove}", "open a shell in its box and try to get out"),
+        (f"{coppice} init YOUR-REPOSITORY", "use it on your own repository"),
     ]
     out.print("next:")
     for command, what in commands:
-        out.print(f"  {command:44}[dim]# {what}[/]", markup=True)
-
+        out.print(f"  {command:44} [dim]# {what}[/]", soft_wrap=True)

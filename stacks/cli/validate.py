@@ -2,7 +2,7 @@
 
 import typer
 
-from coppice.stacks.cli.common import GroveArgument, JsonOption, accesses, out, print_json
+from coppice.stacks.cli.common import GroveArgument, JsonOption, accesses, out, print_json, unbuilt_fields
 
 
 def register(app: typer.Typer) -> None:
@@ -17,10 +17,12 @@ def register(app: typer.Typer) -> None:
 
         path = grove_file(grove)
         made = plan(load_grove(path), source=path)
-        items = accesses(made)
-        unbuilt = [str(field) for item in items for field in item.unbuilt]
+        accesses(made)  # names the harness that nobody has
+        unbuilt = unbuilt_fields(made)
         if json:
-            print_json({"grove": made.grove, "file": str(path), "agents": len(made.agents), "unbuilt": unbuilt})
+            print_json(
+                {"grove": made.grove, "file": str(path), "agents": len(made.agents), "unbuilt": unbuilt}
+            )
             return
         out.print(f"{path}: grove {made.grove} is valid, {len(made.agents)} agent(s)", markup=False)
         for field in unbuilt:

@@ -7,6 +7,7 @@ import contextlib
 import http.server
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -14,6 +15,7 @@ import sys
 import sysconfig
 import threading
 import time
+import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -23,6 +25,8 @@ from typing import Any
 
 import pytest
 from pulumi import automation
+
+ROOT = Path(__file__).parents[2]
 
 if not sys.platform.startswith("linux"):
     pytest.skip("processes are looked up in /proc", allow_module_level=True)
@@ -423,6 +427,25 @@ def test_nothing_outlives_a_killed_engine(project: Project) -> None:
     project.up()
 
 
+@pytest.mark.slow
+def test_a_stopped_engine_goes_on(project: Project) -> None:
+    """Ctrl-Z stops the engine alone: its plug-ins must not take it for gone."""
+    project.write("""
+        import time
+        import pulumi
+        print("the program is awake", flush=True)
+        pulumi.Stash("before", input="kept").output.apply(lambda _: time.sleep(40))
+    """)
+    with project.started("up", "--yes", "--skip-preview", until="the program is awake") as process:
+        os.kill(process.pid, signal.SIGSTOP)
+        time.sleep(35)
+        os.kill(process.pid, signal.SIGCONT)
+        assert process.stdout
+        output = process.stdout.read()
+        assert process.wait(20) == 0, output
+        assert "+ 2 created" in output
+
+
 def test_a_killed_language_host_takes_its_program_along(project: Project) -> None:
     project.write(SLEEPING)
     with project.started("up", "--yes", "--skip-preview", until="the program is asleep") as process:
@@ -479,3 +502,40 @@ def test_a_package_brings_its_plugin(
     assert any("pulumi-resource-absent-v9.8.7" in path for path in asked), asked
     assert "absent" in output
     assert "9.8.7" in output
+
+
+def test_the_plan_of_bootstrap_changes_nothing(tmp_path: Path) -> None:
+    caches = {"COPPICE_CACHE_DIR": str(tmp_path / "cache"), "COPPICE_STATE_DIR": str(tmp_path / "state")}
+    before = sorted((ROOT / ".venv").iterdir()) if (ROOT / ".venv").exists() else []
+    plan = subprocess.run(
+        [ROOT / "scripts/bootstrap", "--print-plan"],
+        env={**os.environ, **caches},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+    after = sorted((ROOT / ".venv").iterdir()) if (ROOT / ".venv").exists() else []
+    assert any(line.startswith(".venv: about 250 MB, ") for line in plan)
+    assert any(line.startswith("engine: ") for line in plan)
+    assert all(": " in line for line in plan)
+    assert list(tmp_path.iterdir()) == []
+    assert before == after
+
+
+def test_the_lock_holds_every_package_with_its_hashes_and_no_address() -> None:
+    lock = (ROOT / "requirements.lock").read_text()
+    assert "://" not in lock
+    packages = [block for block in lock.replace("\\\n", "").splitlines() if not block.startswith(("#", " "))]
+    assert all("--hash=sha256:" in package for package in packages)
+    locked = {package.split("==")[0] for package in packages}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    names = {re.split(r"[^A-Za-z0-9._-]", requirement)[0].lower() for requirement in wanted}
+    assert names <= locked
+
+
+def test_engine_and_python_sdk_have_one_version(pulumi: Path) -> None:
+    modules = (ROOT / "scripts/toolchain/go.mod").read_text()
+    assert f"github.com/pulumi/pulumi/sdk/v3 v{version('pulumi')}\n" in modules
+    plugin = (ROOT / "scripts/toolchain/docker-plugin/main.go").read_text()
+    assert f'version = "{version("pulumi-docker")}"' in plugin

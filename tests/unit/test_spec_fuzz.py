@@ -41,18 +41,22 @@ TREES = st.recursive(
 BODIES = st.dictionaries(st.sampled_from(FIELDS), TREES, max_size=4)
 
 
+def check(error: InputError) -> None:
+    assert error.problems
+    for problem in error.problems:
+        assert problem.message
+        assert problem.remedy
+        assert problem.line is not None
+        assert "\n" not in str(problem)
+
+
 def attempt(raw: bytes) -> Plan | None:
     try:
         grove = parse_grove(raw, "g.yaml")
         made = plan(grove, source=SOURCE)
         items = compute(made, {agent.harness: HarnessNeeds() for agent in made.agents})
     except InputError as error:
-        assert error.problems
-        for problem in error.problems:
-            assert problem.message
-            assert problem.remedy
-            assert problem.line is not None
-            assert "\n" not in str(problem)
+        check(error)
         return None
     json.dumps([made.to_json(), [item.to_json() for item in items]], allow_nan=False)
     again = yaml.safe_dump(resolved(grove, made), sort_keys=False)

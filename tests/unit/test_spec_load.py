@@ -38,19 +38,29 @@ agents:
     assert problems(text) == [
         "g.yaml:1:13: apiVersion: expected 'coppice.dev/v1', found 'coppice.dev/v2'. Write coppice.dev/v1.",
         "g.yaml:2:1: nmae: unknown field 'nmae'. Did you mean 'name'?",
-        "g.yaml:4:3: agents.Fix: 'Fix' is not a name for an agent. Write 'fix'. Use lower-case letters, digits"
-        " and hyphens, with a letter or digit at both ends.",
+        (
+            "g.yaml:4:3: agents.Fix: 'Fix' is not a name for an agent. Write 'fix'. Use lower-case letters, digits"
+            " and hyphens, with a letter or digit at both ends."
+        ),
         "g.yaml:4:9: agents.Fix.harnes: unknown field 'harnes'. Did you mean 'harness'?",
         "g.yaml:4:32: agents.Fix.prompt: expected text, found 1. Put it in quotes.",
-        "g.yaml:6:22: agents.b.resources.cpu: 'lots' is not a number of CPUs."
-        ' Write a number such as 2 or 0.5, or thousandths such as "500m".',
-        "g.yaml:6:36: agents.b.resources.memory: '1Zi' is not an amount of memory."
-        " Write an amount such as 512Mi or 2Gi.",
+        (
+            "g.yaml:6:22: agents.b.resources.cpu: 'lots' is not a number of CPUs."
+            ' Write a number such as 2 or 0.5, or thousandths such as "500m".'
+        ),
+        (
+            "g.yaml:6:36: agents.b.resources.memory: '1Zi' is not an amount of memory."
+            " Write an amount such as 512Mi or 2Gi."
+        ),
         "g.yaml:6:47: agents.b.resources.pids: 0 is too small. The least is 1.",
-        "g.yaml:7:24: agents.b.limits.duration: the duration 2 has no unit."
-        " Write a duration such as 90s, 30m, 2h or 1h30m.",
-        "g.yaml:7:34: agents.b.limits.turns: expected a whole number, found 'many'."
-        " Write a decimal number, without quotes.",
+        (
+            "g.yaml:7:24: agents.b.limits.duration: the duration 2 has no unit."
+            " Write a duration such as 90s, 30m, 2h or 1h30m."
+        ),
+        (
+            "g.yaml:7:34: agents.b.limits.turns: expected a whole number, found 'many'."
+            " Write a decimal number, without quotes."
+        ),
         "g.yaml:8:13: agents.b.expect: 'comit' is not one of commit, result, none. Did you mean 'commit'?",
         "g.yaml:9:12: agents.b.count: expected a whole number, found 1.0. Write it without a point.",
         "g.yaml:10:11: agents.b.model: expected text, found nothing. Give it a value, or remove the field.",
@@ -183,7 +193,7 @@ def test_no_permission_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr("coppice.groves.load.os.open", deny)
-    with pytest.raises(InputError, match="no permission to read it. Check its owner and mode."):
+    with pytest.raises(InputError, match=r"no permission to read it\. Check its owner and mode\."):
         load_grove(tmp_path / "g.yaml")
 
 
@@ -222,7 +232,7 @@ def test_grove_not_found_lists_places_and_names(project: Path) -> None:
     with pytest.raises(InputError) as caught:
         find_grove("zzz", project)
     assert caught.value.hint == "Known: hello, nightly, shop."
-    with pytest.raises(InputError, match="there is no grove file 'groves/no.yaml'"):
+    with pytest.raises(InputError, match=r"there is no grove file 'groves/no\.yaml'"):
         find_grove("groves/no.yaml", project)
 
 

@@ -300,7 +300,7 @@ def test_duration(text: str, seconds: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["", "h", "-1s", "1s1h", "1.5h", "1 h", "２h", True, None, [], "367d", "1h\n"]
+    "value", ["", "h", "-1s", "1s1h", "1.5h", "1 h", "\uff12h", True, None, [], "367d", "1h\n"]
 )
 def test_bad_durations(value: object) -> None:
     with pytest.raises(ValueError, match="duration"):

@@ -20,7 +20,7 @@ export GIT_CONFIG_NOSYSTEM=1 HOME=/tmp
 git init -q --bare --initial-branch=coppice /mirror
 git -C /mirror config gc.auto 0
 git -C /mirror config core.logAllRefUpdates false
-git -C /mirror -c transfer.fsckObjects=false fetch -q --no-tags /tmp/base.bundle 'refs/coppice/bases/*:refs/coppice/bases/*'
+git -C /mirror fetch -q --no-tags /tmp/base.bundle 'refs/coppice/bases/*:refs/coppice/bases/*'
 """
 
 

@@ -7,6 +7,7 @@ again when the box was killed in the middle of it.
 
 import contextlib
 import json
+from typing import Any
 
 import docker
 from docker.errors import NotFound
@@ -29,9 +30,9 @@ def _find(client: docker.DockerClient, box: str) -> Container | None:
 
 def _limit_processes(container: Container, pids: int) -> None:
     # The Docker plug-in's Container has no pids limit and docker-py's update neither; the API has.
-    api = container.client.api  # type: ignore[union-attr]
-    response = api._post_json(api._url("/containers/{0}/update", container.id), data={"PidsLimit": pids})  # noqa: SLF001
-    api._raise_for_status(response)  # noqa: SLF001
+    api: Any = container.client.api if container.client else None
+    response = api._post_json(api._url("/containers/{0}/update", container.id), data={"PidsLimit": pids})
+    api._raise_for_status(response)
     warnings = json.loads(response.content or b"{}").get("Warnings")
     if warnings:
         raise CoppiceError(f"the daemon cannot limit processes: {'; '.join(warnings)}")
@@ -102,7 +103,9 @@ class Power(Handler):
             if box.status in {"running", "restarting", "paused"}:
                 return {"got": RUNNING, **kept}
             ended = _end(box, state["run"])
-        return {"got": FINISHED, "finished": state["run"], "ended": ended} if ended else {"got": STOPPED, **kept}
+        return (
+            {"got": FINISHED, "finished": state["run"], "ended": ended} if ended else {"got": STOPPED, **kept}
+        )
 
     def delete(self, context: Context, resource_id: str, state: Values) -> None:
         del resource_id

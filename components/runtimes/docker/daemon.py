@@ -38,7 +38,9 @@ def connect(host: str, timeout: int = _TIMEOUT) -> docker.DockerClient:
     """
     try:
         environment = {**os.environ, "DOCKER_HOST": host}
-        client = docker.from_env(environment=environment, timeout=timeout, use_ssh_client=host.startswith("ssh:"))
+        client = docker.from_env(
+            environment=environment, timeout=timeout, use_ssh_client=host.startswith("ssh:")
+        )
         client.ping()
     except (DockerException, OSError) as error:
         raise CoppiceError(

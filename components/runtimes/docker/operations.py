@@ -47,7 +47,9 @@ def get(client: docker.DockerClient, box: str) -> Container | None:
 def status(container: Container | None) -> Status:
     """Return what a box is at."""
     if container is None:
-        return Status("gone", "its container was removed by hand; `coppice up` makes it again", "", running=False)
+        return Status(
+            "gone", "its container was removed by hand; `coppice up` makes it again", "", running=False
+        )
     container.reload()
     running = container.status in {"running", "restarting", "paused"}
     if container.status == "created":
@@ -56,8 +58,12 @@ def status(container: Container | None) -> Status:
     phase = str(last.data["phase"]) if last else "starting"
     if not running and phase not in records.TERMINAL | {"suspended"}:
         state = container.attrs.get("State", {})
-        killed = "killed: out of memory" if state.get("OOMKilled") else f"ended with code {state.get('ExitCode')}"
-        return Status("failed", f"{killed} before its supervisor could say why", last.time if last else "", False)  # noqa: FBT003
+        killed = (
+            "killed: out of memory" if state.get("OOMKilled") else f"ended with code {state.get('ExitCode')}"
+        )
+        return Status(
+            "failed", f"{killed} before its supervisor could say why", last.time if last else "", False
+        )
     return Status(phase, last.text("reason") if last else "", last.time if last else "", running)
 
 

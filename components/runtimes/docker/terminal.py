@@ -10,7 +10,7 @@ import sys
 import termios
 import tty
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 import docker
 from docker.models.containers import Container
@@ -31,7 +31,8 @@ def _twin(client: docker.DockerClient, container: Container) -> Iterator[Contain
     attributes = container.attrs
     host = {**attributes["HostConfig"], "AutoRemove": False, "RestartPolicy": {"Name": "no"}}
     config = attributes["Config"]
-    created = client.api.create_container_from_config(
+    api: Any = client.api  # its stubs leave this call untyped
+    created = api.create_container_from_config(
         {
             "Image": attributes["Image"],
             "Cmd": ["sleep", "infinity"],
@@ -96,7 +97,7 @@ def interactive(client: docker.DockerClient, container: Container) -> int:
         )
         stream = api.exec_start(made["Id"], tty=True, socket=True)
         # docker-py hands out a wrapper; the socket under it is what select needs.
-        connection: socket.socket = getattr(stream, "_sock", stream)
+        connection = cast("socket.socket", getattr(stream, "_sock", stream))
         with contextlib.closing(stream), _raw_terminal(), _resizing(api, made["Id"]):
             _relay(connection)
         return int(api.exec_inspect(made["Id"])["ExitCode"] or 0)

@@ -3,7 +3,6 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"google.golang.org/grpc"
@@ -13,16 +12,14 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// How often a plug-in asks whether its engine lives, how long an answer may take, and how many silent
-// answers in a row mean that it is gone. A refused connection is final at once: the engine's port closes
-// with its process. Silence may be a stopped or overloaded engine, so it is given more time.
+// How often a plug-in asks whether its engine lives, and how long it waits for an answer.
 const (
-	interval     = time.Second
-	patience     = 5 * time.Second
-	silentAnswer = 6
+	interval = time.Second
+	patience = 5 * time.Second
 )
 
-// Watch returns when the engine at address no longer answers, or when ctx ends.
+// Watch returns an error when the engine at address is gone, and nil when ctx ends. The engine's port closes
+// with its process; one that accepts and is silent is stopped or busy, and may go on.
 //
 // An engine that is killed cannot tell its plug-ins to end, and a plug-in that outlives it goes on creating
 // resources that no state records.
@@ -36,17 +33,14 @@ func Watch(ctx context.Context, address string) error {
 
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
-	for silent := 0; silent < silentAnswer; {
+	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
 		}
 		switch err := check(ctx, client); status.Code(err) {
-		case codes.OK, codes.Unimplemented:
-			silent = 0
-		case codes.DeadlineExceeded:
-			silent++
+		case codes.OK, codes.Unimplemented, codes.DeadlineExceeded:
 		default:
 			if ctx.Err() != nil {
 				return nil
@@ -54,7 +48,6 @@ func Watch(ctx context.Context, address string) error {
 			return err
 		}
 	}
-	return errors.New("the engine does not answer")
 }
 
 func check(ctx context.Context, client healthpb.HealthClient) error {
