@@ -6,7 +6,6 @@ unpacked in a quarantine repository first, and refs here only ever move forward.
 
 import os
 import re
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -202,10 +201,8 @@ def bring_home(path: Path, bundle: Path, *, branch: str, base: str, snapshot_ref
             specs = [f"{source}:{target}" for source, target in wanted.items() if source in heads]
             if not specs:
                 raise RefusedError(f"the bundle of {branch} holds neither the branch nor a snapshot")
-            quarantine.bundle("verify", "-q", str(bundle))
-            quarantine.execute(
-                ["git", "-c", "fetch.fsckObjects=true", "fetch", "-q", "--no-tags", str(bundle), *specs]
-            )
+            quarantine.bundle("verify", str(bundle))  # -q would keep to itself what is missing
+            quarantine.execute(["git", "fetch", "-q", "--no-tags", str(bundle), *specs])
             refs = dict(
                 line.split(" ", 1)[::-1]
                 for line in quarantine.for_each_ref("--format=%(objectname) %(refname)").splitlines()
@@ -214,21 +211,24 @@ def bring_home(path: Path, bundle: Path, *, branch: str, base: str, snapshot_ref
             for found in filter(None, (commit, snapshot)):
                 if not _COMMIT.fullmatch(found) or quarantine.cat_file("-t", found) != "commit":
                     raise RefusedError(f"the bundle of {branch} holds something that is no commit")
-            # Objects only: refs are moved below, one by one, by what they were before.
+            # Objects only: refs are moved below, one by one, by what they were before. They are checked here, because
+            # git before 2.46 checks nothing that it fetches from a bundle.
             repo.git.execute(
-                ["git", "-c", "maintenance.auto=false", "fetch", "-q", "--no-tags", "--no-write-fetch-head",
-                 "--no-recurse-submodules", str(quarantine.working_dir), *refs.keys()]
+                ["git", "-c", "maintenance.auto=false", "-c", "fetch.fsckObjects=true", "fetch", "-q", "--no-tags",
+                 "--no-write-fetch-head", "--no-recurse-submodules", str(quarantine.working_dir), *refs.keys()]
             )  # fmt: skip
+            moved_to = _advance(repo, f"refs/heads/{branch}", commit) if commit and commit != base else None
+            # After the branch, which is what can be refused.
             if snapshot:
                 repo.git.update_ref("-m", "coppice: snapshot", snapshot_ref, snapshot)
-            if not commit or commit == base:
-                return None
-            ref, moved = _advance(repo, f"refs/heads/{branch}", commit)
         except GitCommandError as error:
             raise RefusedError(
                 f"the bundle of {branch} was refused: {_reason(error)}",
                 hint="nothing was changed; the work is still in the box: look at it with `coppice shell`",
             ) from error
+    if moved_to is None:
+        return None
+    ref, moved = moved_to
     return _describe(repo, ref, commit, base, moved=moved, snapshot=snapshot_ref if snapshot else "")
 
 
@@ -260,6 +260,10 @@ def diff(path: Path, base: str, ref: str, *, color: bool, stat: bool) -> str:
         raise CoppiceError(f"cannot compare {ref} with its base: {_reason(error)}") from error
 
 
-def has_git() -> bool:
-    """Return whether git is on PATH."""
-    return shutil.which("git") is not None
+def is_tracked(path: Path) -> bool:
+    """Return whether git tracks the file at `path`; False outside a repository."""
+    try:
+        repo = find(path.parent)
+    except CoppiceError:
+        return False
+    return bool(repo.git.ls_files("--", str(path)))

@@ -27,7 +27,6 @@ class LaunchSpec:
         files: Texts by path relative to `layout.FILES_DIR`, mounted read-only.
         outcome: How success is told: by the exit code of the program.
         home: Whether HOME is kept ("volume") or new in every box ("tmpfs").
-        default_expect: What counts as done where the plan leaves it open.
 
     Raises:
         ValueError: `argv` is empty, or a path in `files` is not a plain relative one.
@@ -39,7 +38,6 @@ class LaunchSpec:
     files: Mapping[str, str] = field(default_factory=dict)
     outcome: Literal["exitCode"] = "exitCode"
     home: Literal["tmpfs", "volume"] = "tmpfs"
-    default_expect: Literal["commit", "none"] = "commit"
 
     def __post_init__(self) -> None:
         if not self.argv:
@@ -82,14 +80,9 @@ def run_key(agent: AgentPlan, spec: LaunchSpec) -> str:
         "env": dict(spec.env),
         "files": dict(spec.files),
         "prompt": agent.prompt,
-        "expect": expectation(agent, spec),
+        "expect": agent.expect,
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-def expectation(agent: AgentPlan, spec: LaunchSpec) -> str:
-    """What counts as done: the grove's word, else the harness's."""
-    return agent.expect or spec.default_expect
 
 
 def launch_document(agent: AgentPlan, spec: LaunchSpec, base: str, run: str) -> dict[str, Any]:
@@ -112,7 +105,7 @@ def launch_document(agent: AgentPlan, spec: LaunchSpec, base: str, run: str) -> 
         "branch": agent.branch,
         "base": base,
         "duration": agent.duration,
-        "expect": expectation(agent, spec),
+        "expect": agent.expect,
         "outcome": spec.outcome,
         "home": spec.home,
     }

@@ -4,19 +4,25 @@ The program, the state and the plug-ins are those of a plain `pulumi` in the pro
 """
 
 import contextlib
-import os
+import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pulumi.automation import ConfigValue, EngineEvent, LocalWorkspace, LocalWorkspaceOptions, Stack
+import yaml
+from pulumi.automation import ConfigValue, EngineEvent, LocalWorkspace, Stack
 from pulumi.automation.errors import CommandError, ConcurrentUpdateError, StackNotFoundError
 
+from coppice.components import repository
 from coppice.groves.errors import CoppiceError
 from coppice.stacks import settings, setup
 from coppice.stacks.process import GroupedCommand
 
+_GROVE_KEY = "grove"
+_DIRECTIVE = re.compile(r"<\{%.*?%\}>")
 OnEvent = Callable[[EngineEvent], None]
 
 
@@ -47,10 +53,7 @@ class Errors:
 
 def plain(message: str) -> str:
     """Return an engine message without its colour directives (`<{%reset%}>`)."""
-    while "<{%" in message and "%}>" in message:
-        head, _, rest = message.partition("<{%")
-        message = head + rest.partition("%}>")[2]
-    return message
+    return _DIRECTIVE.sub("", message)
 
 
 @dataclass(frozen=True)
@@ -89,39 +92,56 @@ class GroveStack:
 
     def __init__(self, project: Path, name: str, *, create: bool) -> None:
         used = setup.prepare()
-        environment = {**settings.environment(used), "PATH": settings.search_path()}
-        # The workspace asks for variables in its own process too, when it looks for the command.
-        os.environ["PATH"] = environment["PATH"]
-        options = LocalWorkspaceOptions(env_vars=environment, pulumi_command=GroupedCommand(used.pulumi))
-        workspace = LocalWorkspace(
-            work_dir=str(project), env_vars=options.env_vars, pulumi_command=options.pulumi_command
-        )
+        self._environment = {**settings.environment(used), "PATH": settings.search_path()}
+        self._command = GroupedCommand(used.pulumi)
+        self._create = create
+        self._project = project
+        self._file = project / f"Pulumi.{name}.yaml"
         self.name = name
-        self.project = project
+
+    @cached_property
+    def _stack(self) -> Stack:
+        """Return the stack, selected or made: that takes the engine a quarter of a second."""
+        workspace = LocalWorkspace(
+            work_dir=str(self._project), env_vars=self._environment, pulumi_command=self._command
+        )
+        make = Stack.create_or_select if self._create else Stack.select
+        with self._explaining(Errors()):
+            return make(self.name, workspace)
+
+    @contextlib.contextmanager
+    def _explaining(self, errors: Errors) -> Iterator[None]:
+        """Turn a failure of the engine into a CoppiceError."""
         try:
-            self._stack = Stack.create_or_select(name, workspace) if create else Stack.select(name, workspace)
+            yield
         except StackNotFoundError as error:
             raise CoppiceError(
-                f"there is no stack {name} in {project}",
-                hint=f"`coppice up {name}` makes it; `pulumi stack ls` lists those there are",
+                f"there is no stack {self.name} in {self._project}",
+                hint=f"`coppice up {self.name}` makes it; `pulumi stack ls` lists those there are",
                 exit_code=3,
             ) from error
         except CommandError as error:
-            raise _explain(error, Errors()) from error
+            raise _explain(error, errors) from error
 
     def set_grove(self, value: str | None) -> None:
         """Make the stack's configuration name the grove file; None: the stack's own name is enough."""
-        key = "grove"
-        current = self._stack.get_all_config()
-        full = next((name for name in current if name.endswith(f":{key}")), None)
-        now = current[full].value if full else ""
+        now = self._setting(_GROVE_KEY)
         if value and now != value:
-            self._stack.set_config(key, ConfigValue(value))
+            self._stack.set_config(_GROVE_KEY, ConfigValue(value))
         elif not value and now:
-            self._stack.remove_config(key)
+            self._stack.remove_config(_GROVE_KEY)
+
+    def _setting(self, key: str) -> str:
+        """Read a plain setting from the stack's file: asking the engine takes a process and a quarter second."""
+        if not self._file.is_file():
+            return ""
+        data = yaml.safe_load(self._file.read_text())
+        config = data.get("config") if isinstance(data, dict) else None
+        found = [value for name, value in (config or {}).items() if name.endswith(f":{key}")]
+        return str(found[0]) if found else ""
 
     @contextlib.contextmanager
-    def _watching(self, on_event: OnEvent | None) -> Iterator[tuple[Errors, OnEvent]]:
+    def _watching(self, on_event: OnEvent | None) -> Iterator[OnEvent]:
         errors = Errors()
 
         def both(event: EngineEvent) -> None:
@@ -129,10 +149,8 @@ class GroveStack:
             if on_event is not None:
                 on_event(event)
 
-        try:
-            yield errors, both
-        except CommandError as error:
-            raise _explain(error, errors) from error
+        with self._explaining(errors):
+            yield both
 
     def preview(self, on_event: OnEvent | None = None) -> dict[str, int]:
         """Return how many resources an update would touch, per kind of change.
@@ -140,7 +158,7 @@ class GroveStack:
         Raises:
             CoppiceError: the program or a policy refused.
         """
-        with self._watching(on_event) as (_errors, watch):
+        with self._watching(on_event) as watch:
             result = self._stack.preview(on_event=watch)
         return {_kind(kind): count for kind, count in result.change_summary.items()}
 
@@ -154,7 +172,7 @@ class GroveStack:
         Raises:
             CoppiceError: it failed; what it made stays in the state.
         """
-        with self._watching(on_event) as (_errors, watch):
+        with self._watching(on_event) as watch:
             result = self._stack.up(
                 message=message, on_event=watch, continue_on_error=True, show_secrets=False
             )
@@ -162,23 +180,27 @@ class GroveStack:
         return Outcome({_kind(kind): count for kind, count in changes.items()}, _outputs(result.outputs))
 
     def destroy(self, on_event: OnEvent | None = None) -> None:
-        """Remove everything, then the stack itself; its configuration file stays when the user changed it.
+        """Remove everything, then the stack itself; its configuration file stays if git tracks it.
 
         Raises:
             CoppiceError: something could not be removed.
         """
-        with self._watching(on_event) as (_errors, watch):
+        with self._watching(on_event) as watch:
             self._stack.destroy(on_event=watch, show_secrets=False)
-            self._stack.workspace.remove_stack(self.name)
+            tracked = repository.is_tracked(self._file)
+            self._stack.workspace.remove_stack(self.name, preserve_config=tracked)
 
     def outputs(self) -> dict[str, Any]:
-        """Return the stack's outputs.
+        """Return the stack's outputs; secret ones are blinded.
 
         Raises:
-            CoppiceError: the state cannot be read.
+            CoppiceError: there is no such stack, or its state cannot be read.
         """
-        with self._watching(None):
-            return _outputs(self._stack.outputs())
+        words = ["stack", "output", "--json", "--stack", self.name]
+        with self._explaining(Errors()):
+            result = self._command.run(words, str(self._project), self._environment)
+        found = json.loads(result.stdout or "{}")
+        return found if isinstance(found, dict) else {}
 
 
 def _explain(error: CommandError, errors: Errors) -> CoppiceError:

@@ -11,11 +11,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import IO
 
 from pulumi.automation import CommandResult, OnOutput, PulumiCommand
 from pulumi.automation.errors import create_command_error
+from semver import VersionInfo
 
 # What the first, second and third Ctrl-C mean to the engine.
 _SIGNALS = (signal.SIGINT, signal.SIGINT, signal.SIGKILL)
@@ -39,8 +41,17 @@ class GroupedCommand(PulumiCommand):
     """The Automation API's command runner, with cancellation."""
 
     def __init__(self, pulumi: Path) -> None:
-        super().__init__(skip_version_check=True)
+        # Not the base class's: it asks for the version at once, whether anybody wants to know or not.
         self.command = str(pulumi)
+
+    @cached_property
+    def version(self) -> VersionInfo | None:  # type: ignore[override]
+        """The engine's version; which ones serve is Pulumi.yaml's to say (requiredPulumiVersion)."""
+        done = subprocess.run([self.command, "version"], capture_output=True, text=True, check=False)
+        try:
+            return VersionInfo.parse(done.stdout.strip().removeprefix("v"))
+        except ValueError:
+            return None
 
     def run(
         self,

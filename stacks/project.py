@@ -1,12 +1,13 @@
 """Which project, which grove file, which stack a command means."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
 from coppice.groves.errors import CoppiceError, InputError
-from coppice.groves.load import find_grove, load_grove
+from coppice.groves.load import SUFFIXES, find_grove, load_grove
 from coppice.groves.plan import Plan, plan
 
 _PROJECT_FILE = "Pulumi.yaml"
@@ -35,7 +36,8 @@ class Target:
             found = None
         if found is not None and found.resolve() == self.plan.source.resolve():
             return None
-        return str(self.plan.source.resolve().relative_to(self.root))
+        # The folder alone is resolved, as `find_root` did: the file may be a link to elsewhere.
+        return str((self.plan.source.parent.resolve() / self.plan.source.name).relative_to(self.root))
 
 
 def find_root(start: Path) -> Path:
@@ -56,9 +58,17 @@ def find_root(start: Path) -> Path:
 
 
 def project_name(root: Path) -> str:
-    """Return the name that a project's Pulumi.yaml gives it."""
-    with (root / _PROJECT_FILE).open() as stream:
-        data = yaml.safe_load(stream)
+    """Return the name that a project's Pulumi.yaml gives it, "" where it gives none.
+
+    Raises:
+        CoppiceError: it is no YAML.
+    """
+    path = root / _PROJECT_FILE
+    try:
+        data = yaml.safe_load(path.read_bytes())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        said = " ".join(str(error).split())
+        raise CoppiceError(f"{path} is not YAML: {said}", hint="correct it", exit_code=2) from error
     return str(data.get("name", "")) if isinstance(data, dict) else ""
 
 
@@ -85,7 +95,8 @@ def grove_file(name: str | None, start: Path | None = None) -> Path:
         CoppiceError: there is none, or more than one.
     """
     start = start or Path.cwd()
-    if name is not None and Path(name).is_file():
+    # As `find_grove` has it: what looks like a name is one, whatever file of that name lies here.
+    if name is not None and (name.endswith(SUFFIXES) or os.sep in name) and Path(name).is_file():
         return Path(name).absolute()
     root = find_root(start)
     return find_grove(name, root) if name is not None else _only_grove(root)

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
+import yaml
+
 from coppice.components import repository
 from coppice.groves.errors import CoppiceError
 from coppice.groves.naming import name_problem, suggest_name
@@ -91,15 +93,18 @@ def scaffold(folder: Path, name: str | None) -> Scaffolded:
         raise CoppiceError(f"{folder} is a bare repository", hint="run this in a clone of it", exit_code=2)
     root = Path(repo.working_tree_dir)
     project = _project_name(root, name)
+    # A name such as 2026, 1e3 or null is something else in YAML unless it is quoted.
+    plain = project[0].isalpha() and yaml.safe_load(project) == project
+    shown = project if plain else f'"{project}"'
     files = {
-        "grove.yaml": _GROVE.substitute(project=project),
-        "Pulumi.yaml": _PROJECT.substitute(project=project),
+        "grove.yaml": _GROVE.substitute(project=shown),
+        "Pulumi.yaml": _PROJECT.substitute(project=shown),
         ".coppice/program.py": _PROGRAM,
     }
     written, kept = [], []
     for path, text in files.items():
         target = root / path
-        if target.exists():
+        if target.exists() or target.is_symlink():
             kept.append(path)
             continue
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -58,17 +58,30 @@ def _plugins_dir(used: settings.Engine) -> Path:
     return (Path(home) if home else Path.home() / ".pulumi") / "plugins"
 
 
-def _install_plugin(used: settings.Engine, name: str, number: str, source: Path | None) -> None:
+def _install_plugin(used: settings.Engine, name: str, number: str, source: Path | None, made_of: str) -> None:
+    """Install a plug-in unless the one that is there was made of the same.
+
+    Args:
+        used: the engine.
+        name: the plug-in's name.
+        number: its version.
+        source: the executable; None: the engine downloads it.
+        made_of: what tells this build of that version from others.
+    """
     folder = _plugins_dir(used) / f"resource-{name}-v{number}"
-    if (folder / f"pulumi-resource-{name}").is_file():
+    stamp = folder / "made-of"
+    if stamp.is_file() and stamp.read_text() == made_of:
+        return
+    if source is None and (folder / f"pulumi-resource-{name}").is_file():
         return
     file = ["--file", str(source)] if source else []
-    done = _pulumi(used, "plugin", "install", "resource", name, number, *file)
+    done = _pulumi(used, "plugin", "install", "resource", name, number, "--reinstall", *file)
     if done.returncode != 0:
         raise CoppiceError(
             f"cannot install the plug-in {name} {number}: {' '.join(done.stderr.split())[-500:]}",
             hint="run `scripts/bootstrap` in Coppice's checkout, which builds it",
         )
+    stamp.write_text(made_of)
 
 
 def prepare(used: settings.Engine | None = None) -> settings.Engine:
@@ -79,12 +92,14 @@ def prepare(used: settings.Engine | None = None) -> settings.Engine:
     """
     used = used or settings.engine()
     _make_passphrase()
-    _install_plugin(used, "docker", version("pulumi-docker"), used.docker_plugin if used.ours else None)
+    built = used.docker_plugin if used.ours else None
+    # An engine's folder is named by the hash of what it is built from.
+    _install_plugin(used, "docker", version("pulumi-docker"), built, str(built or "downloaded"))
     with tempfile.TemporaryDirectory() as folder:
         launcher = Path(folder) / f"pulumi-resource-{plugin.NAME}"
         launcher.write_text(_LAUNCHER)
         launcher.chmod(0o755)
-        _install_plugin(used, plugin.NAME, plugin.VERSION, launcher)
+        _install_plugin(used, plugin.NAME, plugin.VERSION, launcher, _LAUNCHER)
     return used
 
 

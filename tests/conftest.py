@@ -1,9 +1,11 @@
 """Fixtures that tests of several folders share."""
 
+import json
 import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -51,3 +53,16 @@ def repository(tmp_path: Path) -> Path:
     run_git(path, "add", "README.md")
     run_git(path, "commit", "-q", "-m", "First")
     return path
+
+
+@pytest.fixture
+def golden() -> Callable[[Path, Any], None]:
+    """`golden(path, data)`: compare with the committed JSON; COPPICE_UPDATE_GOLDEN=1 writes it anew."""
+
+    def compare(path: Path, data: Any) -> None:
+        if os.environ.get("COPPICE_UPDATE_GOLDEN"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(data, indent=1, sort_keys=True) + "\n")
+        assert data == json.loads(path.read_text())
+
+    return compare

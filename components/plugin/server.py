@@ -48,6 +48,9 @@ class _Servicer(ProviderServicer):
     async def Check(self, request: Any, context: Any) -> Any:
         return await self._guarded(super().Check, request, context)
 
+    async def Diff(self, request: Any, context: Any) -> Any:
+        return await self._guarded(super().Diff, request, context)
+
     async def Create(self, request: Any, context: Any) -> Any:
         return await self._guarded(super().Create, request, context)
 
@@ -66,14 +69,25 @@ class _Servicer(ProviderServicer):
         return empty_pb2.Empty()
 
 
-async def _ends_with_parent() -> None:
-    """Return when the engine that started this process is gone, so that a killed engine leaves no orphan."""
-    parent = os.getppid()
-    while os.getppid() == parent:  # noqa: ASYNC110 (there is no event for a parent's death)
-        await asyncio.sleep(1)
+async def _until_unneeded(parent: int) -> None:
+    """Return when the engine says so, by SIGINT to this process group, or is gone.
+
+    A killed engine says nothing, and must leave no orphan.
+
+    Args:
+        parent: the engine's process id, asked for before it could know that this process is ready.
+    """
+    told = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, told.set)
+    while os.getppid() == parent and not told.is_set():
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(told.wait(), timeout=1)
 
 
 async def _serve(engine: str, args: list[str]) -> None:
+    parent = os.getppid()
     options = [("grpc.max_receive_message_length", _MAX_MESSAGE)]
     server = grpc.aio.server(options=options)
     async with EngineLog(engine) as log:
@@ -84,7 +98,7 @@ async def _serve(engine: str, args: list[str]) -> None:
         await server.start()
         sys.stdout.write(f"{port}\n")
         sys.stdout.flush()
-        await _ends_with_parent()
+        await _until_unneeded(parent)
         await server.stop(grace=None)
 
 
@@ -98,7 +112,4 @@ def serve(args: list[str]) -> None:
     if engine is None:
         sys.stderr.write("this is a Pulumi plug-in; the engine starts it\n")
         raise SystemExit(2)
-    # Ctrl-C reaches the whole terminal group: the engine decides when its plug-ins end.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(_serve(engine, args))
+    asyncio.run(_serve(engine, args))

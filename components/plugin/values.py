@@ -21,7 +21,8 @@ def to_python(value: PropertyValue | None) -> Any:
     """Return plain data; whole floats become int (the wire has one number type), unknowns become UNKNOWN."""
     if value is None or value.type == PropertyValueType.NULL:
         return None
-    if value.type == PropertyValueType.COMPUTED:
+    # The SDK reads an unknown input as the text that stands for one on the wire.
+    if value.type == PropertyValueType.COMPUTED or value.value == rpc.UNKNOWN:
         return UNKNOWN
     raw = value.value
     if isinstance(raw, Mapping):

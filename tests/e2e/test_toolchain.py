@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import sysconfig
@@ -427,6 +428,17 @@ def test_nothing_outlives_a_killed_engine(project: Project) -> None:
     project.up()
 
 
+def test_an_installation_ends_with_a_killed_engine(project: Project) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        project.variables["PIP_INDEX_URL"] = f"http://127.0.0.1:{silent.getsockname()[1]}/simple"
+        project.variables["PIP_FIND_LINKS"] = ""
+        project.write("", runtime={"name": "python", "options": {"virtualenv": "env"}})
+        with project.started("install", until="Updating pip") as process:
+            assert eventually(lambda: any("pip install" in c for c in session(process.pid).values()), 5)
+            os.kill(process.pid, signal.SIGKILL)
+            assert eventually(lambda: not session(process.pid), 10), session(process.pid)
+
+
 @pytest.mark.slow
 def test_a_stopped_engine_goes_on(project: Project) -> None:
     """Ctrl-Z stops the engine alone: its plug-ins must not take it for gone."""
@@ -434,11 +446,11 @@ def test_a_stopped_engine_goes_on(project: Project) -> None:
         import time
         import pulumi
         print("the program is awake", flush=True)
-        pulumi.Stash("before", input="kept").output.apply(lambda _: time.sleep(40))
+        pulumi.Stash("before", input="kept").output.apply(lambda _: time.sleep(5))
     """)
     with project.started("up", "--yes", "--skip-preview", until="the program is awake") as process:
         os.kill(process.pid, signal.SIGSTOP)
-        time.sleep(35)
+        time.sleep(25)
         os.kill(process.pid, signal.SIGCONT)
         assert process.stdout
         output = process.stdout.read()

@@ -16,7 +16,11 @@ TERMINAL = frozenset({"done", "failed"})
 PHASES = frozenset({"provisioning", "starting", "working", "waiting", "suspended"}) | TERMINAL
 _MAX_LINE = 1 << 20  # bytes; the supervisor writes less than 64 KiB a line
 # C0 but tab, DEL, C1, and what turns text around or hides it: a terminal obeys the first, a reader the second.
-_CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
+# Half of a surrogate pair, which JSON may hold, cannot be written to a terminal at all.
+_CONTROL = re.compile(
+    "[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ud800-\udfff\ufeff"
+    "\U000e0000-\U000e007f]"
+)
 
 
 def clean(text: str) -> str:
@@ -57,7 +61,8 @@ def parse(line: bytes) -> Record | None:
     kind, time, run = data.get("type"), data.get("time"), data.get("run")
     if not isinstance(kind, str) or not isinstance(time, str) or not isinstance(run, str):
         return None
-    if kind == "phase" and data.get("phase") not in PHASES:
+    phase = data.get("phase")
+    if kind == "phase" and not (isinstance(phase, str) and phase in PHASES):
         return None
     return Record(kind, clean(time), run, data)
 

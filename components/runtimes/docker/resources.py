@@ -152,7 +152,9 @@ class DockerGrove:
                     type="volume", source=files.volume, target=layout.RUN_DIR, read_only=True
                 ),
             ],
-            init=True,
+            # The supervisor is PID 1 and reaps what is orphaned. An init of Docker's would run as the agent's own
+            # user, and the agent could write to the log through it, or freeze the supervisor.
+            init=False,
             restart="no",
             # Power switches it on: these two would run a finished agent again.
             must_run=False,
@@ -162,7 +164,9 @@ class DockerGrove:
             log_driver="json-file",
             log_opts={"max-size": _LOG_SIZE, "max-file": "2"},
             labels=[docker.ContainerLabelArgs(label=key, value=value) for key, value in labels.items()],
-            opts=self._options(parent, delete_before_replace=False),
+            # Much of a box can only be had by making a new one, and of the rest the Docker plug-in changes some in
+            # its state alone: so any change is a new box, made before the old one goes.
+            opts=self._options(parent, delete_before_replace=False, replace_on_changes=["*"]),
         )
 
 

@@ -3,34 +3,27 @@ package engine
 
 import (
 	"context"
+	"errors"
+	"net"
+	"syscall"
 	"time"
-
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials/insecure"
-	healthpb "google.golang.org/grpc/health/grpc_health_v1"
-	"google.golang.org/grpc/status"
 )
 
-// How often a plug-in asks whether its engine lives, and how long it waits for an answer.
+// How often a plug-in looks whether its engine lives, and how long it waits for its port.
 const (
 	interval = time.Second
 	patience = 5 * time.Second
 )
 
-// Watch returns an error when the engine at address is gone, and nil when ctx ends. The engine's port closes
-// with its process; one that accepts and is silent is stopped or busy, and may go on.
+// Watch returns an error when the engine at address is gone, and nil when ctx ends.
 //
 // An engine that is killed cannot tell its plug-ins to end, and a plug-in that outlives it goes on creating
-// resources that no state records.
+// resources that no state records. The engine's port closes with its process, and only then: that of an
+// engine which is stopped, as by Ctrl-Z, or too busy to answer is open still, and such an engine may go on.
 func Watch(ctx context.Context, address string) error {
-	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
-	if err != nil {
+	if _, _, err := net.SplitHostPort(address); err != nil {
 		return err
 	}
-	defer conn.Close()
-	client := healthpb.NewHealthClient(conn)
-
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	for {
@@ -39,20 +32,18 @@ func Watch(ctx context.Context, address string) error {
 			return nil
 		case <-tick.C:
 		}
-		switch err := check(ctx, client); status.Code(err) {
-		case codes.OK, codes.Unimplemented, codes.DeadlineExceeded:
-		default:
-			if ctx.Err() != nil {
-				return nil
-			}
+		if err := knock(ctx, address); errors.Is(err, syscall.ECONNREFUSED) {
 			return err
 		}
 	}
 }
 
-func check(ctx context.Context, client healthpb.HealthClient) error {
+func knock(ctx context.Context, address string) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	_, err := client.Check(ctx, &healthpb.HealthCheckRequest{})
-	return err
+	connection, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
+	if err != nil {
+		return err
+	}
+	return connection.Close()
 }

@@ -5,17 +5,13 @@ import (
 	"net"
 	"testing"
 	"time"
-
-	"google.golang.org/grpc"
 )
 
 func TestWatchReturnsSoonAfterTheEngineIsGone(t *testing.T) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := net.Listen("tcp", "127.0.0.1:0") // which accepts nothing, as a stopped engine
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := grpc.NewServer() // without the health service: an engine need not have it
-	go func() { _ = server.Serve(listener) }()
 	gone := make(chan error, 1)
 	go func() { gone <- Watch(context.Background(), listener.Addr().String()) }()
 	select {
@@ -23,7 +19,9 @@ func TestWatchReturnsSoonAfterTheEngineIsGone(t *testing.T) {
 		t.Fatalf("the engine is there, and Watch returned %v", err)
 	case <-time.After(3 * interval):
 	}
-	server.Stop()
+	if err := listener.Close(); err != nil {
+		t.Fatal(err)
+	}
 	select {
 	case err := <-gone:
 		if err == nil {
@@ -39,5 +37,11 @@ func TestWatchEndsWithItsContext(t *testing.T) {
 	cancel()
 	if err := Watch(ctx, "127.0.0.1:1"); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestAnAddressThatIsNoneIsAnError(t *testing.T) {
+	if err := Watch(context.Background(), "nowhere"); err == nil {
+		t.Error("it was taken")
 	}
 }

@@ -85,5 +85,5 @@ func serve(address string) error {
 	if !host.stop() {
 		err = errors.Join(err, errors.New("a Python process did not end"))
 	}
-	return err
+	return errors.Join(err, endOwnGroup())
 }

@@ -4,7 +4,9 @@ package main
 
 import (
 	"errors"
+	"os"
 	"os/exec"
+	"os/signal"
 	"runtime"
 	"syscall"
 	"time"
@@ -43,8 +45,18 @@ func runGroup(command *exec.Cmd) error {
 	return <-done
 }
 
-func signalGroup(command *exec.Cmd, signal syscall.Signal) error {
-	err := syscall.Kill(-command.Process.Pid, signal)
+// endOwnGroup ends what a toolchain started without a group of its own, such as pip. The engine makes each
+// plug-in the leader of a group; in anyone else's group there is nothing to end.
+func endOwnGroup() error {
+	if syscall.Getpgrp() != os.Getpid() {
+		return nil
+	}
+	signal.Ignore(syscall.SIGTERM)
+	return syscall.Kill(0, syscall.SIGTERM)
+}
+
+func signalGroup(command *exec.Cmd, number syscall.Signal) error {
+	err := syscall.Kill(-command.Process.Pid, number)
 	if errors.Is(err, syscall.ESRCH) { // nobody is left
 		return nil
 	}

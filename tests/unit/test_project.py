@@ -1,0 +1,158 @@
+"""Which project, grove and stack a command means."""
+
+from pathlib import Path
+
+import pytest
+
+from coppice.groves.errors import CoppiceError, InputError
+from coppice.stacks import project
+from coppice.stacks.project import find_root, grove_file, project_name, target
+
+GROVE = "apiVersion: coppice.dev/v1\nagents: {a: {harness: shell, prompt: x}}\n"
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project with no grove yet, as the working directory."""
+    path = tmp_path / "mine"
+    (path / "groves").mkdir(parents=True)
+    (path / "Pulumi.yaml").write_text("name: mine\n")
+    monkeypatch.chdir(path)
+    return path
+
+
+def put(path: Path, text: str = GROVE) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def test_the_root_is_the_nearest_folder_with_a_project(here: Path) -> None:
+    below = here / "a" / "b"
+    below.mkdir(parents=True)
+    assert find_root(below) == here
+    (here / "a" / "Pulumi.yaml").write_text("name: inner\n")
+    assert find_root(below) == here / "a"
+    # A folder of that name is no project.
+    (below / "Pulumi.yaml").mkdir()
+    assert find_root(below) == here / "a"
+
+
+def test_no_project(tmp_path: Path) -> None:
+    with pytest.raises(CoppiceError, match=r"no Pulumi\.yaml in") as caught:
+        find_root(tmp_path)
+    assert caught.value.exit_code == 2
+    assert "coppice init" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"), [("name: mine\n", "mine"), ("- x\n", ""), ("", ""), ("a: 1\n", "")]
+)
+def test_the_project_name(here: Path, text: str, name: str) -> None:
+    (here / "Pulumi.yaml").write_text(text)
+    assert project_name(here) == name
+
+
+@pytest.mark.parametrize("text", [b"name: [", b"\xff\xfe\x00", b"a: b: c"])
+def test_a_project_file_that_is_no_yaml(here: Path, text: bytes) -> None:
+    (here / "Pulumi.yaml").write_bytes(text)
+    with pytest.raises(CoppiceError, match=r"Pulumi\.yaml is not YAML") as caught:
+        project_name(here)
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize("place", ["grove.yaml", "grove.yml", "groves/x.yaml", "groves/x.yml"])
+def test_the_only_grove_needs_no_name(here: Path, place: str) -> None:
+    path = put(here / place)
+    below = here / "deep"
+    below.mkdir()
+    assert grove_file(None) == path
+    assert grove_file(None, below) == path
+    assert target(None, "s").sole
+
+
+def test_none_or_many_need_one(here: Path) -> None:
+    with pytest.raises(CoppiceError, match="has 0") as caught:
+        grove_file(None)
+    assert "coppice init" in str(caught.value.hint)
+    put(here / "grove.yaml")
+    put(here / "groves" / "other.yaml")
+    with pytest.raises(CoppiceError, match=r"has 2: grove\.yaml, groves/other\.yaml") as caught:
+        grove_file(None)
+    assert caught.value.exit_code == 2
+    assert not target("other", None).sole
+
+
+def test_a_grove_by_name_and_by_path(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = put(here / "groves" / "shop.yaml")
+    assert grove_file("shop") == path
+    assert grove_file("groves/shop.yaml") == path
+    assert grove_file(str(path)) == path
+    monkeypatch.chdir(here / "groves")
+    assert grove_file("shop.yaml") == path
+    assert grove_file("./shop.yaml") == path
+    assert grove_file("shop") == path
+    with pytest.raises(InputError, match="there is no grove 'shopp'") as caught:
+        grove_file("shopp")
+    assert "shop" in str(caught.value.hint)
+
+
+def test_a_file_that_has_a_grove_s_name_is_not_that_grove(here: Path) -> None:
+    path = put(here / "groves" / "shop.yaml")
+    (here / "shop").write_text("a program")
+    assert grove_file("shop") == path
+
+
+def test_the_stack_is_the_grove_s_name_unless_given(here: Path) -> None:
+    put(here / "groves" / "shop.yaml")
+    found = target("shop", None)
+    assert (found.root, found.stack, found.plan.grove) == (here, "shop", "shop")
+    assert target("shop", "night").stack == "night"
+
+
+def test_the_project_of_a_grove_elsewhere_is_its_own(
+    here: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    other = tmp_path_factory.mktemp("other")
+    (other / "Pulumi.yaml").write_text("name: other\n")
+    path = put(other / "grove.yaml", GROVE + "name: there\n")
+    assert target(str(path), None).root == other
+    (other / "Pulumi.yaml").unlink()
+    with pytest.raises(CoppiceError, match=r"no Pulumi\.yaml"):
+        target(str(path), None)
+
+
+def test_a_wrong_grove_file(here: Path) -> None:
+    put(here / "grove.yaml", "apiVersion: coppice.dev/v1\nagents: {a: {harness: shell, promt: x}}\n")
+    with pytest.raises(InputError) as caught:
+        target(None, None)
+    assert caught.value.problems
+
+
+def test_the_setting_is_there_only_where_the_stack_s_name_does_not_find_the_file(here: Path) -> None:
+    put(here / "groves" / "shop.yaml")
+    assert target("shop", None).grove_setting is None
+    assert target("groves/shop.yaml", None).grove_setting is None
+    assert target("shop", "night").grove_setting == "groves/shop.yaml"
+    put(here / "groves" / "night.yaml")
+    assert target("shop", "night").grove_setting == "groves/shop.yaml"
+    put(here / "deep" / "own.yaml")
+    assert target("deep/own.yaml", None).grove_setting == "deep/own.yaml"
+
+
+def test_the_setting_of_a_grove_that_is_a_link(here: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    elsewhere = put(tmp_path_factory.mktemp("elsewhere") / "real.yaml", GROVE + "name: linked\n")
+    (here / "groves" / "link.yaml").symlink_to(elsewhere)
+    found = target("link", None)
+    assert found.stack == "linked"
+    assert found.grove_setting == "groves/link.yaml"
+
+
+def test_the_setting_leads_back_to_the_file(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The program looks it up from another working directory."""
+    path = put(here / "deep" / "own.yaml")
+    setting = target("deep/own.yaml", "s").grove_setting
+    (here / ".coppice").mkdir()
+    monkeypatch.chdir(here / ".coppice")
+    assert setting is not None
+    assert project.find_grove(setting, here).resolve() == path
