@@ -51,8 +51,12 @@ def _digest(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
+def _upstream() -> str:
+    return os.environ.get("COPPICE_BASE_IMAGE") or _UPSTREAM
+
+
 def _rootfs_digest() -> str:
-    return _digest("rootfs 1", _SUITE, *_PACKAGES, _UPSTREAM, _USER_SETUP, *_DPKG_EXCLUDES)
+    return _digest("rootfs 1", _SUITE, *_PACKAGES, _upstream(), _USER_SETUP, *_DPKG_EXCLUDES)
 
 
 def _supervisor_files() -> dict[str, bytes]:
@@ -168,14 +172,18 @@ def _ensure_rootfs(client: docker.DockerClient, tell: Tell) -> None:
 
 
 def _from_upstream(client: docker.DockerClient, tag: str, tell: Tell) -> bool:
-    """Build the root file system on a pulled Debian image; False where no registry can be reached."""
-    upstream = os.environ.get("COPPICE_BASE_IMAGE", _UPSTREAM)
-    tell(f"pulling {upstream}")
+    """Build the root file system on a Debian image that is there or can be pulled; False where it is neither."""
+    upstream = _upstream()
     try:
-        client.images.pull(upstream)
-    except (APIError, ImageNotFound) as error:
-        tell(f"no base image can be pulled ({str(error).splitlines()[0][:120]}); making one with mmdebstrap")
-        return False
+        client.images.get(upstream)
+    except ImageNotFound:
+        tell(f"pulling {upstream}")
+        try:
+            client.images.pull(upstream)
+        except (APIError, ImageNotFound) as error:
+            said = str(error).splitlines()[0][:120]
+            tell(f"no base image can be pulled ({said}); making one with mmdebstrap")
+            return False
     tell(f"installing {', '.join(_PACKAGES)} on {upstream}")
     install = f"apt-get update && apt-get install -y --no-install-recommends {' '.join(_PACKAGES)}"
     # Debian's python3 alone tells whether the packages are there already, in an image of the user's own.

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import docker
 from docker.models.containers import Container
 
 from coppice.components import repository
@@ -14,6 +15,10 @@ from coppice.components.runtimes.docker import daemon, operations
 from coppice.components.runtimes.docker.operations import Status
 from coppice.components.runtimes.docker.records import clean
 from coppice.groves.errors import CoppiceError
+from coppice.stacks.engine import GroveStack
+from coppice.stacks.project import target
+
+_LONG = 24 * 3600  # seconds: followed logs and shells may be silent for long
 
 
 @dataclass(frozen=True)
@@ -72,29 +77,44 @@ class Stand:
         return self.agents[name]
 
 
-@contextlib.contextmanager
-def standing(outputs: dict[str, Any]) -> Iterator[Stand]:
+def standing(outputs: dict[str, Any], client: docker.DockerClient) -> Stand:
     """Look up the boxes that a stack's outputs name.
 
     Raises:
-        CoppiceError: the stack provisions nothing yet, or there is no daemon.
+        CoppiceError: the stack provisions nothing yet.
     """
     agents = outputs.get("agents")
     if not isinstance(agents, dict):
         raise CoppiceError("this stack has no agents yet", hint="`coppice up` starts them", exit_code=3)
-    with contextlib.closing(daemon.find().client()) as client:
-        found = {
-            name: Standing(
-                agent=name,
-                box=str(values["box"]),
-                base=str(values["base"]),
-                branch=str(values["branch"]),
-                ended=str(values.get("ended", "")),
-                container=operations.get(client, str(values["box"])),
-            )
-            for name, values in sorted(agents.items())
-        }
-        yield Stand(str(outputs["grove"]), Path(str(outputs["repository"])), found)
+    found = {
+        name: Standing(
+            agent=name,
+            box=str(values["box"]),
+            base=str(values["base"]),
+            branch=str(values["branch"]),
+            ended=str(values.get("ended", "")),
+            container=operations.get(client, str(values["box"])),
+        )
+        for name, values in sorted(agents.items())
+    }
+    return Stand(str(outputs["grove"]), Path(str(outputs["repository"])), found)
+
+
+@contextlib.contextmanager
+def opened(name: str | None, stack: str | None) -> Iterator[Stand]:
+    """Look up what stands of the grove that a command names.
+
+    Args:
+        name: GROVE as given on the command line.
+        stack: the value of `-s`.
+
+    Raises:
+        CoppiceError: no such grove or stack, or no daemon.
+    """
+    wanted = target(name, stack)
+    outputs = GroveStack(wanted.root, wanted.stack, create=False).outputs()
+    with contextlib.closing(daemon.find().client(timeout=_LONG)) as client:
+        yield standing(outputs, client)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,9 @@
-"""Watch boxes until their agents have settled."""
+"""Watch boxes from the moment they are switched on until their agents have settled."""
 
 import threading
+
+import docker
+from pulumi.automation import EngineEvent
 
 from coppice.components.runtimes.docker import operations, records
 from coppice.stacks.boxes import Standing
@@ -8,41 +11,72 @@ from coppice.stacks.progress import Progress
 
 # An agent in one of these does nothing more by itself.
 _SETTLED = records.TERMINAL | {"waiting", "suspended"}
+_POWER = "coppice:docker:Power"
+_DETAIL = 100  # characters of an agent's last line that are shown
 
 
-def _watch(standing: Standing, progress: Progress, stop: threading.Event) -> None:
-    status = standing.status()
-    if status.running and standing.container is not None:
-        for record in operations.follow(standing.container, since_start=True):
-            if stop.is_set():
+class Watcher:
+    """Follow the boxes of a grove, each in a thread, and show what they are at.
+
+    Args:
+        client: the daemon.
+        progress: where to show it.
+    """
+
+    def __init__(self, client: docker.DockerClient, progress: Progress) -> None:
+        self._client = client
+        self._progress = progress
+        self._stop = threading.Event()
+        self._threads: dict[str, threading.Thread] = {}
+
+    def event(self, event: EngineEvent) -> None:
+        """Take one engine event: a box that was just switched on is followed while the update goes on."""
+        self._progress.event(event)
+        done = event.res_outputs_event
+        if done is None or done.metadata.type != _POWER or done.planning or done.metadata.new is None:
+            return
+        outputs = done.metadata.new.outputs or {}
+        agent, box = self._progress.owner(done.metadata.urn), outputs.get("container")
+        if agent and isinstance(box, str) and outputs.get("got") == "running":
+            self._follow(agent, box)
+
+    def _follow(self, agent: str, box: str) -> None:
+        if box not in self._threads:
+            thread = threading.Thread(target=self._watch, args=(agent, box), daemon=True)
+            self._threads[box] = thread
+            thread.start()
+
+    def _watch(self, agent: str, box: str) -> None:
+        container = operations.get(self._client, box)
+        if container is None:
+            return
+        for record in operations.follow(container, since_start=True):
+            if self._stop.is_set():
                 return
             if record.type == "phase":
                 phase = str(record.data["phase"])
-                progress.set(standing.agent, phase, record.text("reason"), ended=phase in _SETTLED)
+                self._progress.set(agent, phase, record.text("reason"), ended=phase in _SETTLED)
                 if phase in _SETTLED:
-                    break
+                    return
             elif record.type == "output":
-                progress.set(standing.agent, "working", record.text("text").strip()[:100])
-    status = standing.status()
-    progress.set(standing.agent, status.phase, status.reason, ended=True)
+                self._progress.set(agent, "working", record.text("text").strip()[:_DETAIL])
 
+    def until_settled(self, agents: list[Standing]) -> None:
+        """Wait until every agent is done, failed or waiting, and show what each has come to.
 
-def until_settled(agents: list[Standing], progress: Progress) -> None:
-    """Show each agent's phases until all of them are done, failed or waiting.
-
-    Raises:
-        KeyboardInterrupt: the user does not want to wait; the agents go on.
-    """
-    stop = threading.Event()
-    threads = [
-        threading.Thread(target=_watch, args=(standing, progress, stop), daemon=True) for standing in agents
-    ]
-    for thread in threads:
-        thread.start()
-    try:
-        for thread in threads:
-            # In short waits: a join without a limit would not see Ctrl-C.
-            while thread.is_alive():
-                thread.join(timeout=0.2)
-    finally:
-        stop.set()
+        Raises:
+            KeyboardInterrupt: the user does not want to wait; the agents go on.
+        """
+        for agent in agents:
+            if agent.status().running:
+                self._follow(agent.agent, agent.box)
+        try:
+            for thread in self._threads.values():
+                # In short waits: a join without a limit would not see Ctrl-C.
+                while thread.is_alive():
+                    thread.join(timeout=0.2)
+        finally:
+            self._stop.set()
+        for agent in agents:
+            status = agent.status()
+            self._progress.set(agent.agent, status.phase, status.reason, ended=True)

@@ -96,7 +96,8 @@ class Progress:
                 )
         return table
 
-    def _owner(self, urn: str) -> str:
+    def owner(self, urn: str) -> str:
+        """Return the agent that a resource belongs to, "" for what the grove's agents share."""
         name = urn.rpartition("::")[2]
         for agent in self._agents:
             prefix = f"{self._grove}-{agent}"
@@ -133,11 +134,11 @@ class Progress:
             operation = str(getattr(pre.metadata.op, "value", pre.metadata.op))
             noun = _NOUNS.get(pre.metadata.type)
             if operation in _VERBS and noun:
-                self.set(self._owner(pre.metadata.urn), f"{_VERBS[operation]} {noun}")
+                self.set(self.owner(pre.metadata.urn), f"{_VERBS[operation]} {noun}")
         elif failed is not None:
             noun = _NOUNS.get(failed.metadata.type, "resource")
-            self.set(self._owner(failed.metadata.urn), "failed", f"at its {noun}", ended=True)
+            self.set(self.owner(failed.metadata.urn), "failed", f"at its {noun}", ended=True)
         elif said is not None and said.severity == "info" and said.urn:
             text = plain(said.message).strip()
             if text:
-                self.set(self._owner(said.urn), text)
+                self.set(self.owner(said.urn), text)

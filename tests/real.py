@@ -61,7 +61,9 @@ class Tools:
             pytest.fail(f"{words} ended with {done.returncode}\n{done.stdout}\n{done.stderr}")
         return done
 
-    def coppice(self, *words: str, check: bool = True, timeout: int = 240) -> "subprocess.CompletedProcess[str]":
+    def coppice(
+        self, *words: str, check: bool = True, timeout: int = 240
+    ) -> "subprocess.CompletedProcess[str]":
         return self.run("coppice", *words, check=check, timeout=timeout)
 
     def json(self, *words: str) -> Any:

@@ -22,13 +22,9 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Bring the agents' branches home, as fast-forwards or new numbered refs, never forced."""
         from coppice.stacks.boxes import collect as bring
-        from coppice.stacks.boxes import standing
-        from coppice.stacks.engine import GroveStack
-        from coppice.stacks.project import target
+        from coppice.stacks.boxes import opened
 
-        wanted = target(grove, stack)
-        outputs = GroveStack(wanted.root, wanted.stack, create=False).outputs()
-        with standing(outputs) as stand:
+        with opened(grove, stack) as stand:
             names = agent or list(stand.agents)
             items = [bring(stand, stand.agent(name)) for name in names]
         if json:

@@ -1,5 +1,6 @@
 """coppice destroy: bring work home, then remove everything."""
 
+import contextlib
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -54,6 +55,7 @@ def _bring_home(opened: "GroveStack") -> "list[Collected]":
     Raises:
         RefusedError: work of an agent cannot be brought home; nothing was removed.
     """
+    from coppice.components.runtimes.docker import daemon
     from coppice.harnesses import layout
     from coppice.stacks.boxes import collect, standing
 
@@ -61,7 +63,8 @@ def _bring_home(opened: "GroveStack") -> "list[Collected]":
     if "agents" not in outputs:
         return []
     done, lost = [], []
-    with standing(outputs) as stand:
+    with contextlib.closing(daemon.find().client()) as client:
+        stand = standing(outputs, client)
         for agent in stand.agents.values():
             if agent.container is not None and agent.status().running:
                 err.print(f"stopping {escape(agent.agent)}")

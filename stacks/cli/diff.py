@@ -24,13 +24,9 @@ def register(app: typer.Typer) -> None:
         """Bring an agent's branch home and show what it changed against its base."""
         from coppice.components import repository
         from coppice.components.runtimes.docker.records import clean
-        from coppice.stacks.boxes import collect, standing
-        from coppice.stacks.engine import GroveStack
-        from coppice.stacks.project import target
+        from coppice.stacks.boxes import collect, opened
 
-        wanted = target(grove, stack)
-        outputs = GroveStack(wanted.root, wanted.stack, create=False).outputs()
-        with standing(outputs) as stand:
+        with opened(grove, stack) as stand:
             standing_agent = stand.agent(agent)
             item = collect(stand, standing_agent)
             if item.home is None:

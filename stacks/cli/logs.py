@@ -31,13 +31,9 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Print an agent's output and phases; control sequences are taken out."""
         from coppice.components.runtimes.docker import operations
-        from coppice.stacks.boxes import standing
-        from coppice.stacks.engine import GroveStack
-        from coppice.stacks.project import target
+        from coppice.stacks.boxes import opened
 
-        wanted = target(grove, stack)
-        outputs = GroveStack(wanted.root, wanted.stack, create=False).outputs()
-        with standing(outputs) as stand:
+        with opened(grove, stack) as stand:
             container = stand.agent(agent).need_container()
             records = (
                 operations.follow(container, since_start=False) if follow else operations.history(container)

@@ -15,13 +15,9 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def ps(grove: GroveArgument = None, stack: StackOption = None, json: JsonOption = False) -> None:
         """List the agents: phase, reason, since when, branch, box."""
-        from coppice.stacks.boxes import standing
-        from coppice.stacks.engine import GroveStack
-        from coppice.stacks.project import target
+        from coppice.stacks.boxes import opened
 
-        wanted = target(grove, stack)
-        outputs = GroveStack(wanted.root, wanted.stack, create=False).outputs()
-        with standing(outputs) as stand:
+        with opened(grove, stack) as stand:
             rows = [(agent, agent.status()) for agent in stand.agents.values()]
         if json:
             print_json(

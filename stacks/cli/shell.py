@@ -24,26 +24,20 @@ def register(app: typer.Typer) -> None:
         json: JsonOption = False,
     ) -> None:
         """Open a shell in an agent's box, with the box's limits; an ended box gets a twin for as long."""
-        import contextlib
+        from coppice.components.runtimes.docker import records, terminal
+        from coppice.stacks.boxes import opened
 
-        from coppice.components.runtimes.docker import daemon, records, terminal
-        from coppice.stacks.boxes import standing
-        from coppice.stacks.engine import GroveStack
-        from coppice.stacks.project import target
-
-        wanted = target(grove, stack)
-        outputs = GroveStack(wanted.root, wanted.stack, create=False).outputs()
         if not command and (json or not (sys.stdin.isatty() and sys.stdout.isatty())):
             raise CoppiceError(
                 "a shell needs a terminal", hint=f"`coppice shell {agent} -- COMMAND`", exit_code=2
             )
-        with standing(outputs) as stand, contextlib.closing(daemon.find().client(timeout=86400)) as client:
+        with opened(grove, stack) as stand:
             container = stand.agent(agent).need_container()
             if not command:
                 err.print(f"[dim]in the box of {agent}; `exit` leaves it[/]")
-                raise typer.Exit(terminal.interactive(client, container))
+                raise typer.Exit(terminal.interactive(container))
             output: list[bytes] = []
-            code = terminal.run(client, container, command, output.append)
+            code = terminal.run(container, command, output.append)
         text = b"".join(output).decode("utf-8", "replace")
         if json:
             print_json({"agent": agent, "exitCode": code, "output": text})

@@ -1,5 +1,6 @@
 """coppice up: show each agent's access, start the agents, watch them, bring their branches home."""
 
+import contextlib
 import os
 import shutil
 import sys
@@ -55,30 +56,37 @@ def register(app: typer.Typer) -> None:
 
 def _run(wanted: "Target", message: str, *, wait: bool, as_json: bool) -> int:
     """Update, watch, collect; return the exit code."""
+    from coppice.components.runtimes.docker import daemon
     from coppice.stacks.boxes import collect, standing
     from coppice.stacks.engine import GroveStack
-    from coppice.stacks.follow import until_settled
+    from coppice.stacks.follow import Watcher
     from coppice.stacks.progress import Progress
 
     names = [agent.name for agent in wanted.plan.agents]
-    with Progress(wanted.plan.grove, names, None if as_json else err) as progress:
+    with (
+        contextlib.closing(daemon.find().client()) as client,
+        Progress(wanted.plan.grove, names, None if as_json else err) as progress,
+    ):
         progress.set("", "asking the engine")
         opened = GroveStack(wanted.root, wanted.stack, create=True)
         opened.set_grove(wanted.grove_setting)
-        outcome = opened.up(message, progress.event)
+        watcher = Watcher(client, progress)
+        outcome = opened.up(message, watcher.event)
         progress.set("", "provisioned", f"{outcome.changed} change(s)", ended=True)
-        with standing(outcome.outputs) as stand:
-            agents = list(stand.agents.values())
-            if not wait:
-                return _tell_detached(wanted, outcome.changes, as_json=as_json)
-            try:
-                until_settled(agents, progress)
-            except KeyboardInterrupt:
-                err.print("\nthe agents go on; `coppice ps` and `coppice logs -f` show them, `coppice collect` "
-                          "brings their branches home")  # fmt: skip
-                return 130
-            statuses = {standing.agent: standing.status() for standing in agents}
-            collected = [collect(stand, standing) for standing in agents]
+        if not wait:
+            return _tell_detached(wanted, outcome.changes, as_json=as_json)
+        stand = standing(outcome.outputs, client)
+        agents = list(stand.agents.values())
+        try:
+            watcher.until_settled(agents)
+        except KeyboardInterrupt:
+            err.print(
+                "\nthe agents go on; `coppice ps` and `coppice logs -f` show them, "
+                "`coppice collect` brings their branches home"
+            )
+            return 130
+        statuses = {standing.agent: standing.status() for standing in agents}
+        collected = [collect(stand, standing) for standing in agents]
     failed = [name for name, status in statuses.items() if status.phase in {"failed", "gone"}]
     if as_json:
         phases = {name: {"phase": s.phase, "reason": s.reason} for name, s in statuses.items()}

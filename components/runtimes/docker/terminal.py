@@ -25,10 +25,15 @@ def _environment() -> dict[str, str]:
     return {"HOME": layout.HOME, "TERM": os.environ.get("TERM", "xterm"), "LANG": "C.UTF-8"}
 
 
+def _client(container: Container) -> docker.DockerClient:
+    """Return the client that a container was looked up with."""
+    return cast("docker.DockerClient", container.client)
+
+
 @contextlib.contextmanager
-def _twin(client: docker.DockerClient, container: Container) -> Iterator[Container]:
+def _twin(container: Container) -> Iterator[Container]:
     """Make a box with the configuration of one that has ended, running nothing but a wait, and remove it after."""
-    attributes = container.attrs
+    client, attributes = _client(container), container.attrs
     host = {**attributes["HostConfig"], "AutoRemove": False, "RestartPolicy": {"Name": "no"}}
     config = attributes["Config"]
     api: Any = client.api  # its stubs leave this call untyped
@@ -52,28 +57,25 @@ def _twin(client: docker.DockerClient, container: Container) -> Iterator[Contain
 
 
 @contextlib.contextmanager
-def _place(client: docker.DockerClient, container: Container) -> Iterator[Container]:
+def _place(container: Container) -> Iterator[Container]:
     container.reload()
     if container.status == "running":
         yield container
         return
-    with _twin(client, container) as twin:
+    with _twin(container) as twin:
         yield twin
 
 
-def run(
-    client: docker.DockerClient, container: Container, command: Sequence[str], write: Callable[[bytes], None]
-) -> int:
+def run(container: Container, command: Sequence[str], write: Callable[[bytes], None]) -> int:
     """Run a command in the box, or its twin; return its exit code.
 
     Args:
-        client: the daemon.
         container: the box.
         command: program and arguments.
         write: called with each piece of output.
     """
-    with _place(client, container) as box:
-        api = client.api
+    with _place(container) as box:
+        api = _client(container).api
         made = api.exec_create(
             box.id, list(command), environment=_environment(), workdir=layout.WORKSPACE, user=str(layout.UID)
         )
@@ -82,10 +84,10 @@ def run(
         return int(api.exec_inspect(made["Id"])["ExitCode"] or 0)
 
 
-def interactive(client: docker.DockerClient, container: Container) -> int:
+def interactive(container: Container) -> int:
     """Connect this terminal to a shell in the box, or its twin; return the shell's exit code."""
-    with _place(client, container) as box:
-        api = client.api
+    with _place(container) as box:
+        api = _client(container).api
         made = api.exec_create(
             box.id,
             list(_SHELL),
