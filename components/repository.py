@@ -58,9 +58,15 @@ def resolve(path: Path, ref: str) -> str:
     """Return the commit (hex) that `ref` means in the repository at `path`.
 
     Raises:
-        CoppiceError: no repository, no commit yet, or no such ref.
+        CoppiceError: no repository, a shallow one, no commit yet, or no such ref.
     """
     repo = find(path)
+    if repo.git.rev_parse("--is-shallow-repository") == "true":
+        raise CoppiceError(
+            f"the repository at {path} is a shallow clone, and agents get the whole history",
+            hint="run `git fetch --unshallow` there",
+            exit_code=2,
+        )
     try:
         return str(repo.git.rev_parse("--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}"))
     except GitCommandError as error:
@@ -214,7 +220,8 @@ def bring_home(path: Path, bundle: Path, *, branch: str, base: str, snapshot_ref
             # Objects only: refs are moved below, one by one, by what they were before. They are checked here, because
             # git before 2.46 checks nothing that it fetches from a bundle.
             repo.git.execute(
-                ["git", "-c", "maintenance.auto=false", "-c", "fetch.fsckObjects=true", "fetch", "-q", "--no-tags",
+                ["git", "-c", "maintenance.auto=false", "-c", "fetch.fsckObjects=true",
+                 "-c", "protocol.file.allow=always", "fetch", "-q", "--no-tags",
                  "--no-write-fetch-head", "--no-recurse-submodules", str(quarantine.working_dir), *refs.keys()]
             )  # fmt: skip
             moved_to = _advance(repo, f"refs/heads/{branch}", commit) if commit and commit != base else None
@@ -238,7 +245,7 @@ def _describe(repo: git.Repo, ref: str, commit: str, base: str, *, moved: bool, 
         ref=ref,
         commit=commit,
         moved=moved,
-        subject=str(repo.git.log("-1", "--format=%s", commit, "--")),
+        subject=str(repo.git.log("-1", "--no-show-signature", "--format=%s", commit, "--")),
         commits=int(repo.git.rev_list("--count", f"{base}..{commit}", "--")),
         files=files,
         added=added,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
+from coppice.groves.errors import CoppiceError
 from coppice.stacks.cli.common import (
     GroveArgument,
     JsonOption,
@@ -71,7 +72,14 @@ def _run(wanted: "Target", message: str, *, wait: bool, as_json: bool) -> int:
         opened = GroveStack(wanted.root, wanted.stack, create=True)
         opened.set_grove(wanted.grove_setting)
         watcher = Watcher(client, progress)
-        outcome = opened.up(message, watcher.event)
+        try:
+            outcome = opened.up(message, watcher.event)
+        except KeyboardInterrupt as error:
+            raise CoppiceError(
+                "interrupted: what was made so far stays",
+                hint="`coppice up` goes on from there, `coppice destroy` removes it",
+                exit_code=130,
+            ) from error
         progress.set("", "provisioned", f"{outcome.changed} change(s)", ended=True)
         if not wait:
             return _tell_detached(wanted, outcome.changes, as_json=as_json)

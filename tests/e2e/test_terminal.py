@@ -41,6 +41,7 @@ def test_ctrl_c_while_agents_work_leaves_them_working(shop: Tools) -> None:
     child = pexpect.spawn(
         shop.commands["coppice"], ["up", "--yes"], cwd=shop.project, env=shop.environment, timeout=120
     )
+    child.expect("provisioned")
     child.expect("working")
     child.sendcontrol("c")
     child.expect("the agents go on")
@@ -60,6 +61,7 @@ def test_ctrl_c_during_an_update_leaves_no_process_and_no_lock(shop: Tools, daem
     child.expect("creating workspace")
     child.sendcontrol("c")
     child.expect("cancelling")
+    child.expect("what was made so far stays")
     child.expect(pexpect.EOF)
     child.close()
     assert child.exitstatus == 130

@@ -239,13 +239,19 @@ def test_power_limits_before_it_starts(limits: list[tuple[str, int]]) -> None:
     ],
     ids=["new run", "new box", "killed", "gone", "finished", "ended unseen", "another run ended"],
 )
-@pytest.mark.usefixtures("limits")
-def test_power_updates(old: dict[str, Any], boxes: list[Box], got: str, calls: dict[str, list[str]]) -> None:
+def test_power_updates(
+    old: dict[str, Any],
+    boxes: list[Box],
+    got: str,
+    calls: dict[str, list[str]],
+    limits: list[tuple[str, int]],
+) -> None:
     daemon = Daemon(*boxes)
     found = power.Power().update(daemon, "new", old, NEW)
     assert found["got"] == got
     assert found["finished"] == ("r" if got == "finished" else "")
     assert {box.id: box.calls for box in boxes} == calls
+    assert limits == [("new", 5)]
 
 
 @pytest.mark.parametrize(

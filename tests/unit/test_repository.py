@@ -145,6 +145,14 @@ def test_resolve_without_a_repository(tmp_path: Path) -> None:
     _fails(tmp_path / "missing", "HEAD", "is not in a git repository")
 
 
+def test_resolve_in_a_shallow_clone(repository: Path, tmp_path: Path, git: Git) -> None:
+    git(repository, "commit", "-q", "--allow-empty", "-m", "Second")
+    git(tmp_path, "clone", "-q", "--depth=1", repository.as_uri(), "shallow")
+    _fails(tmp_path / "shallow", "HEAD", "is a shallow clone")
+    git(tmp_path / "shallow", "fetch", "-q", "--unshallow")
+    assert home.resolve(tmp_path / "shallow", "HEAD") == git(repository, "rev-parse", "HEAD")
+
+
 def test_resolve_without_a_commit(tmp_path: Path, git: Git) -> None:
     git(tmp_path, "init", "-q")
     _fails(tmp_path, "HEAD", "has no commit yet")
@@ -277,6 +285,29 @@ def test_a_folder_of_branches_in_the_way(repository: Path, agent: Agent, git: Gi
     git(repository, "branch", f"{BRANCH}/mine")
     agent.commit()
     refused(repository, agent, agent.bundle(), f"refs/heads/{BRANCH}")
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_branch_that_somebody_moves_meanwhile_is_not_overwritten(
+    repository: Path, agent: Agent, git: Git, monkeypatch: pytest.MonkeyPatch, there: bool
+) -> None:
+    if there:
+        agent.commit("One")
+        brought(repository, agent, agent.bundle())
+    tree = git(repository, "rev-parse", "main^{tree}")
+    theirs = git(repository, "commit-tree", "-p", "main", "-m", "Theirs", tree)
+    read = home._read_ref
+
+    def read_then_moved(repo: object, ref: str) -> str:
+        found = read(repo, ref)  # type: ignore[arg-type]
+        git(repository, "update-ref", f"refs/heads/{BRANCH}", theirs)
+        return found
+
+    monkeypatch.setattr(home, "_read_ref", read_then_moved)
+    agent.commit("Two")
+    with pytest.raises(RefusedError, match="cannot lock ref"):
+        bring(repository, agent, agent.bundle())
+    assert git(repository, "rev-parse", BRANCH) == theirs
 
 
 # -- home: snapshots
