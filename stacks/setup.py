@@ -105,16 +105,12 @@ def prepare(used: settings.Engine | None = None) -> settings.Engine:
 
 def activation(used: settings.Engine) -> str:
     """Return the shell lines that make a plain `pulumi` use the same state as `coppice`."""
-    lines = [
-        f': "${{{name}:={shlex.quote(value)}}}"; export {name}'
-        for name, value in settings.environment(used).items()
-        if name != "PULUMI_CONFIG_PASSPHRASE_FILE"
-    ]
-    file = shlex.quote(str(settings.passphrase_file()))
-    lines.append(
-        f'[ -n "${{PULUMI_CONFIG_PASSPHRASE+set}}" ] || export PULUMI_CONFIG_PASSPHRASE_FILE='
-        f'"${{PULUMI_CONFIG_PASSPHRASE_FILE:-{file}}}"'
-    )
+    lines = []
+    for name, value in settings.environment(used).items():
+        # Either form of the passphrase is the user's choice.
+        others = ["PULUMI_CONFIG_PASSPHRASE", name] if name == "PULUMI_CONFIG_PASSPHRASE_FILE" else [name]
+        unset = " && ".join(f'[ -z "${{{other}+set}}" ]' for other in others)
+        lines.append(f"if {unset}; then export {name}={shlex.quote(value)}; fi")
     return "\n".join([_BEGIN, *lines, _END, ""])
 
 
