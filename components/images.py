@@ -180,9 +180,9 @@ def _from_upstream(client: docker.DockerClient, tag: str, tell: Tell) -> bool:
         tell(f"pulling {upstream}")
         try:
             client.images.pull(upstream)
-        except (APIError, ImageNotFound) as error:
-            said = str(error).splitlines()[0][:120]
-            tell(f"no base image can be pulled ({said}); making one with mmdebstrap")
+        except APIError:
+            # Whatever the reason, there is another way, and the user need not care.
+            tell(f"{upstream} cannot be pulled")
             return False
     tell(f"installing {', '.join(_PACKAGES)} on {upstream}")
     install = f"apt-get update && apt-get install -y --no-install-recommends {' '.join(_PACKAGES)}"

@@ -33,8 +33,10 @@ class Watcher:
         """Take one engine event: a box that was just switched on is followed while the update goes on."""
         self._progress.event(event)
         done = event.res_outputs_event
-        if done is None or done.metadata.type != _POWER or done.planning or done.metadata.new is None:
+        if done is None or done.metadata.type != _POWER or done.metadata.new is None:
             return
+        if str(getattr(done.metadata.op, "value", done.metadata.op)) == "same":
+            return  # what it ended with some time ago is no news
         outputs = done.metadata.new.outputs or {}
         agent, box = self._progress.owner(done.metadata.urn), outputs.get("container")
         if agent and isinstance(box, str) and outputs.get("got") == "running":

@@ -124,7 +124,7 @@ class Progress:
             label = agent or f"grove {self._grove}"
             extra = f" ({row.detail})" if row.detail else ""
             self._console.print(
-                f"{label}: {row.text}{extra} [{seconds:.1f} s]", markup=False, highlight=False
+                f"{label}: {row.text}{extra} [{seconds:.1f} s]", markup=False, soft_wrap=True
             )
 
     def event(self, event: EngineEvent) -> None:
