@@ -123,9 +123,7 @@ class Progress:
         if changed and self._console is not None and self._live is None:
             label = agent or f"grove {self._grove}"
             extra = f" ({row.detail})" if row.detail else ""
-            self._console.print(
-                f"{label}: {row.text}{extra} [{seconds:.1f} s]", markup=False, soft_wrap=True
-            )
+            self._console.print(f"{label}: {row.text}{extra} [{seconds:.1f} s]", markup=False, soft_wrap=True)
 
     def event(self, event: EngineEvent) -> None:
         """Take one engine event."""
