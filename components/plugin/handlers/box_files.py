@@ -5,23 +5,21 @@ They are in a volume of their own, so that a new prompt changes a file and not t
 
 import contextlib
 
-from coppice.components.plugin.handlers.base import Context, Handler, Values
-from coppice.components.plugin.handlers.mirror import read_volume
+from coppice.components.plugin.handlers.base import Context, Values
+from coppice.components.plugin.handlers.volume_content import VolumeContent
 from coppice.components.plugin.helper_box import helper, put_files, run
 
 # Files of an earlier set must not stay behind: a harness would read instructions that the spec no longer has.
 _SWAP = "set -eu; find /box -mindepth 1 -delete; cp -R /in/. /box/; chmod -R a+rX /box"
 
 
-class BoxFiles(Handler):
+class BoxFiles(VolumeContent):
     """Inputs: `volume`, `image` (for the helper), `files` (relative path -> text). No outputs."""
 
     token = "coppice:docker:BoxFiles"
     required = frozenset({"volume", "image", "files"})
-    replaces = frozenset({"volume"})
-    unwatched = frozenset({"image"})
 
-    def _write(self, context: Context, inputs: Values) -> None:
+    def fill(self, context: Context, inputs: Values) -> Values:
         files = {f"in/{path}": text.encode() for path, text in inputs["files"].items()}
         with (
             contextlib.closing(context.client()) as client,
@@ -29,20 +27,4 @@ class BoxFiles(Handler):
         ):
             put_files(box, "/", files)
             run(box, "write the box's files")
-
-    def create(self, context: Context, inputs: Values) -> tuple[str, Values]:
-        self._write(context, inputs)
-        return inputs["volume"], {}
-
-    def update(self, context: Context, resource_id: str, old: Values, new: Values) -> Values:
-        del resource_id, old
-        self._write(context, new)
         return {}
-
-    def read(self, context: Context, resource_id: str, state: Values) -> Values | None:
-        del resource_id
-        return read_volume(context, state["volume"])
-
-    def delete(self, context: Context, resource_id: str, state: Values) -> None:
-        # They go with the volume, which is a resource of its own.
-        del context, resource_id, state

@@ -8,10 +8,9 @@ import contextlib
 import tempfile
 from pathlib import Path
 
-from docker.errors import NotFound
-
 from coppice.components import repository
-from coppice.components.plugin.handlers.base import Context, Handler, Values
+from coppice.components.plugin.handlers.base import Context, Values
+from coppice.components.plugin.handlers.volume_content import VolumeContent
 from coppice.components.plugin.helper_box import helper, put_stream, run
 
 _FETCH = """
@@ -24,15 +23,13 @@ git -C /mirror fetch -q --no-tags /tmp/base.bundle 'refs/coppice/bases/*:refs/co
 """
 
 
-class Mirror(Handler):
+class Mirror(VolumeContent):
     """Inputs: `volume`, `image` (for the helper), `repository` (path on this machine), `commit`. No outputs."""
 
     token = "coppice:docker:Mirror"
     required = frozenset({"volume", "image", "repository", "commit"})
-    replaces = frozenset({"volume"})
-    unwatched = frozenset({"image"})
 
-    def _fetch(self, context: Context, inputs: Values) -> None:
+    def fill(self, context: Context, inputs: Values) -> Values:
         context.tell("bundling the repository")
         with tempfile.TemporaryDirectory(prefix="coppice-mirror-") as folder:
             bundle = Path(folder) / "base.bundle"
@@ -43,30 +40,4 @@ class Mirror(Handler):
                     put_stream(box, "/tmp", bundle.name, bundle)  # noqa: S108 (inside the helper)
                     context.tell("filling the mirror")
                     run(box, "fill the mirror")
-
-    def create(self, context: Context, inputs: Values) -> tuple[str, Values]:
-        self._fetch(context, inputs)
-        return inputs["volume"], {}
-
-    def update(self, context: Context, resource_id: str, old: Values, new: Values) -> Values:
-        del resource_id, old
-        self._fetch(context, new)
         return {}
-
-    def read(self, context: Context, resource_id: str, state: Values) -> Values | None:
-        del resource_id
-        return read_volume(context, state["volume"])
-
-    def delete(self, context: Context, resource_id: str, state: Values) -> None:
-        # Its content goes with the volume, which is a resource of its own.
-        del context, resource_id, state
-
-
-def read_volume(context: Context, name: str) -> Values | None:
-    """Return no outputs when the volume is there, None when it is gone."""
-    with contextlib.closing(context.client()) as client:
-        try:
-            client.volumes.get(name)
-        except NotFound:
-            return None
-    return {}

@@ -5,8 +5,8 @@ The base is chosen once, when the clone is made: a ref that moves later changes 
 
 import contextlib
 
-from coppice.components.plugin.handlers.base import Context, Handler, Values
-from coppice.components.plugin.handlers.mirror import read_volume
+from coppice.components.plugin.handlers.base import Context, Values
+from coppice.components.plugin.handlers.volume_content import VolumeContent
 from coppice.components.plugin.helper_box import helper, run
 from coppice.harnesses.layout import GID, MIRROR, UID, WORKSPACE
 
@@ -35,16 +35,15 @@ exec setpriv --reuid {UID} --regid {GID} --clear-groups --inh-caps=-all sh -euc 
 """
 
 
-class Workspace(Handler):
+class Workspace(VolumeContent):
     """Inputs: `volume`, `mirror` (its volume), `image`, `base` (commit), `branch`. Output: `commit`, the base kept."""
 
     token = "coppice:docker:Workspace"
     required = frozenset({"volume", "mirror", "image", "base", "branch"})
     outputs = frozenset({"commit"})
-    replaces = frozenset({"volume"})
-    unwatched = frozenset({"image", "base"})
+    unwatched = VolumeContent.unwatched | {"base"}
 
-    def create(self, context: Context, inputs: Values) -> tuple[str, Values]:
+    def fill(self, context: Context, inputs: Values) -> Values:
         context.tell("cloning")
         mounts = {WORKSPACE: (inputs["volume"], False), MIRROR: (inputs["mirror"], True)}
         command = ["sh", "-c", _CLONE, "sh", inputs["base"], inputs["branch"]]
@@ -53,18 +52,10 @@ class Workspace(Handler):
             helper(client, inputs["image"], mounts, command) as box,
         ):
             run(box, "clone the workspace")
-        return inputs["volume"], {"commit": inputs["base"]}
+        return {"commit": inputs["base"]}
 
     def update(self, context: Context, resource_id: str, old: Values, new: Values) -> Values:
-        # The only input that can change in place is the mirror's volume, and the clone names its path, not its name.
+        # Only the mirror's volume can change in place, and the clone names its path, not its name. Nothing of
+        # ours runs in a workspace that an agent has had.
         del context, resource_id, new
         return {"commit": old["commit"]}
-
-    def read(self, context: Context, resource_id: str, state: Values) -> Values | None:
-        del resource_id
-        found = read_volume(context, state["volume"])
-        return None if found is None else {"commit": state["commit"]}
-
-    def delete(self, context: Context, resource_id: str, state: Values) -> None:
-        # Its content goes with the volume, which is a resource of its own.
-        del context, resource_id, state
