@@ -5,7 +5,7 @@ from typing import Any, Self
 
 import pulumi
 
-from coppice.components import repository
+from coppice.components import ownership, repository
 from coppice.components.agent import Agent
 from coppice.components.runtimes.base import Runtime
 from coppice.components.runtimes.docker import daemon
@@ -51,7 +51,7 @@ class Grove(pulumi.ComponentResource):
             refuse_unbuilt(plan)
         props: dict[str, Any] = {
             "grove": plan.grove,
-            "repository": str(plan.repository.path),
+            "repository": ownership.owner(plan.repository.path),
             "access": [access.to_json() for access in accesses],
         }
         super().__init__("coppice:grove:Grove", name, props, opts)
@@ -84,7 +84,7 @@ class Grove(pulumi.ComponentResource):
         """Provision the grove that the stack's configuration names: what a project's program calls.
 
         The key `grove` holds a path below the project's root, or a grove's name; without it the stack's own
-        name is looked up (`groves/<stack>.yaml`). The stack's outputs are `grove`, `repository` and `agents`.
+        name is looked up (`groves/<stack>.yaml`). The stack's outputs are `grove` and `agents`.
 
         Raises:
             InputError: the grove file is missing or wrong.
@@ -99,6 +99,5 @@ class Grove(pulumi.ComponentResource):
             # The engine prints a RunError without a traceback.
             raise pulumi.RunError(f"{error}\n{error.hint}" if error.hint else str(error)) from error
         pulumi.export("grove", made.grove)
-        pulumi.export("repository", str(made.repository.path))
         pulumi.export("agents", grove.outputs())
         return grove

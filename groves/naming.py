@@ -67,3 +67,8 @@ def branch_name(agent: str) -> str:
     if problem is not None:
         raise ValueError(problem[0])
     return f"agents/{agent}"
+
+
+def snapshot_ref(grove: str, agent: str) -> str:
+    """Return the full git ref for what an agent left uncommitted."""
+    return f"refs/coppice/snapshots/{grove}/{agent}"

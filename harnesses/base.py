@@ -109,3 +109,22 @@ def launch_document(agent: AgentPlan, spec: LaunchSpec, base: str, run: str) -> 
         "outcome": spec.outcome,
         "home": spec.home,
     }
+
+
+def collection_document(grove: str, agent: str, branch: str, base: str) -> dict[str, Any]:
+    """launch.json of a box that runs nothing: its supervisor only brings out what is in the workspace."""
+    return {
+        "version": LAUNCH_VERSION,
+        "grove": grove,
+        "agent": agent,
+        "run": "collect",
+        "argv": ["true"],
+        "env": {},
+        "workdir": layout.WORKSPACE,
+        "branch": branch,
+        "base": base,
+        "duration": 60,
+        "expect": "none",
+        "outcome": "exitCode",
+        "home": "tmpfs",
+    }

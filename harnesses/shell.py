@@ -22,7 +22,8 @@ class Shell:
         return LaunchSpec(
             image=BASE_IMAGE,
             argv=("bash", "-euo", "pipefail", f"{layout.FILES_DIR}/{PROMPT}"),
-            files={PROMPT: agent.prompt},
+            # A prompt that was written with Windows' line ends is no other script.
+            files={PROMPT: agent.prompt.replace("\r\n", "\n")},
         )
 
 

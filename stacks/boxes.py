@@ -1,4 +1,4 @@
-"""The boxes of a stack that stands: found by the stack's outputs, never by what happens to have a label."""
+"""The boxes of a stack that stands: found by the stack's state, never by what happens to have a label."""
 
 import contextlib
 import tempfile
@@ -10,47 +10,49 @@ from typing import Any
 import docker
 from docker.models.containers import Container
 
-from coppice.components import repository
-from coppice.components.runtimes.docker import daemon, operations
+from coppice.components import homecoming
+from coppice.components.runtimes.docker import collector, daemon, operations
 from coppice.components.runtimes.docker.operations import Status
 from coppice.components.runtimes.docker.records import clean
 from coppice.groves.errors import CoppiceError
+from coppice.groves.naming import snapshot_ref
 from coppice.stacks.engine import GroveStack
-from coppice.stacks.project import target
+from coppice.stacks.project import place
+from coppice.stacks.state import AgentState, GroveState
 
 _LONG = 24 * 3600  # seconds: followed logs and shells may be silent for long
 
 
 @dataclass(frozen=True)
 class Standing:
-    """An agent of a stack: its name, its box's id and container, the base and the branch of its work.
+    """An agent of a stack: what the state has of it, and its container, if there is one."""
 
-    `ended` is the phase in which its run ended in a box before this one, "" otherwise.
-    """
-
-    agent: str
-    box: str
-    base: str
-    branch: str
-    ended: str
+    state: AgentState
     container: Container | None
+
+    @property
+    def name(self) -> str:
+        """Return the agent's name."""
+        return self.state.name
 
     def status(self) -> Status:
         """Return what its box is at."""
-        status = operations.status(self.container)
-        if status.phase == "created" and self.ended:
-            return Status(self.ended, "in the box before this one", "", running=False)
+        if not self.state.box:
+            return Status("not made", "its box was never made; `coppice up` makes it", lost=True)
+        status = operations.status(self.container, self.state.run)
+        if status.phase == "created" and self.state.ended:
+            return Status(self.state.ended, "in the box before this one")
         return status
 
     def need_container(self) -> Container:
         """Return its container.
 
         Raises:
-            CoppiceError: it is gone.
+            CoppiceError: it is gone, or was never made.
         """
         if self.container is None:
             raise CoppiceError(
-                f"the box of {self.agent} is gone", hint="`coppice up` makes it again", exit_code=3
+                f"there is no box of {self.name}", hint="`coppice up` makes it again", exit_code=3
             )
         return self.container
 
@@ -62,6 +64,7 @@ class Stand:
     grove: str
     repository: Path
     agents: dict[str, Standing]
+    client: docker.DockerClient
 
     def agent(self, name: str) -> Standing:
         """Return one agent.
@@ -77,27 +80,13 @@ class Stand:
         return self.agents[name]
 
 
-def standing(outputs: dict[str, Any], client: docker.DockerClient) -> Stand:
-    """Look up the boxes that a stack's outputs name.
-
-    Raises:
-        CoppiceError: the stack provisions nothing yet.
-    """
-    agents = outputs.get("agents")
-    if not isinstance(agents, dict):
-        raise CoppiceError("this stack has no agents yet", hint="`coppice up` starts them", exit_code=3)
+def standing(state: GroveState, client: docker.DockerClient) -> Stand:
+    """Look up the boxes that a stack's state names."""
     found = {
-        name: Standing(
-            agent=name,
-            box=str(values["box"]),
-            base=str(values["base"]),
-            branch=str(values["branch"]),
-            ended=str(values.get("ended", "")),
-            container=operations.get(client, str(values["box"])),
-        )
-        for name, values in sorted(agents.items())
+        name: Standing(agent, operations.get(client, agent.box) if agent.box else None)
+        for name, agent in state.agents.items()
     }
-    return Stand(str(outputs["grove"]), Path(str(outputs["repository"])), found)
+    return Stand(state.grove, Path(state.repository), found, client)
 
 
 @contextlib.contextmanager
@@ -106,72 +95,99 @@ def opened(name: str | None, stack: str | None) -> Iterator[Stand]:
 
     Args:
         name: GROVE as given on the command line.
-        stack: the value of `-s`.
+        stack: the value of `-s`; with it no grove file is needed.
 
     Raises:
-        CoppiceError: no such grove or stack, or no daemon.
+        CoppiceError: no such grove or stack, nothing in it, or no daemon.
     """
-    wanted = target(name, stack)
-    outputs = GroveStack(wanted.root, wanted.stack, create=False).outputs()
+    root, stack_name = place(name, stack)
+    state = GroveStack(root, stack_name, create=False).state()
+    if state is None:
+        raise CoppiceError(
+            f"the stack {stack_name} has no agents yet", hint="`coppice up` starts them", exit_code=3
+        )
     with contextlib.closing(daemon.find().client(timeout=_LONG)) as client:
-        yield standing(outputs, client)
+        yield standing(state, client)
 
 
 @dataclass(frozen=True)
 class Collected:
     """What bringing one agent's work home gave: what came, or why nothing did.
 
-    `certain` is False when there may be work in the box that could not be reached.
+    `error` says why work that may be there could not be brought home.
     """
 
     agent: str
-    home: repository.Home | None
+    home: homecoming.Home | None = None
     nothing: str = ""
-    certain: bool = True
+    error: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON data."""
-        return {
-            "agent": self.agent,
-            "home": asdict(self.home) if self.home else None,
-            "nothing": self.nothing,
-        }
-
-
-def snapshot_ref(grove: str, agent: str) -> str:
-    """Return the ref for what an agent left uncommitted."""
-    return f"refs/coppice/snapshots/{grove}/{agent}"
+        home = asdict(self.home) if self.home else None
+        return {"agent": self.agent, "home": home, "nothing": self.nothing, "error": self.error}
 
 
 def collect(stand: Stand, agent: Standing) -> Collected:
-    """Bring one agent's branch home.
+    """Bring one agent's branch home; an error of one agent is part of the answer, not the end of the others."""
+    status = agent.status()
+    if status.running:
+        return Collected(agent.name, nothing=f"it still works (phase {status.phase})")
+    if not agent.state.base:
+        return Collected(agent.name, nothing="it was never begun")
+    error = ""
+    # What its supervisor made when it ended; where there is nothing of that, or it was meddled with, what is found now.
+    for bring_out in (_from_box, _from_workspace):
+        try:
+            with tempfile.TemporaryDirectory(prefix="coppice-bundle-") as folder:
+                bundle = Path(folder) / "branch.bundle"
+                told = bring_out(stand, agent, bundle)
+                if told is not None:
+                    return _bring_home(stand, agent, told, bundle)
+        except CoppiceError as problem:
+            error = str(problem)
+    return Collected(agent.name, error=error)
 
-    Raises:
-        CoppiceError: its bundle is refused.
-    """
+
+def _from_box(stand: Stand, agent: Standing, bundle: Path) -> operations.Told | None:
+    """Write the bundle that the box's supervisor made; None when it made none for this run."""
+    del stand
     if agent.container is None:
-        return Collected(agent.agent, None, "its box is gone", certain=False)
-    with tempfile.TemporaryDirectory(prefix="coppice-bundle-") as folder:
-        bundle = Path(folder) / "branch.bundle"
-        if not operations.fetch_bundle(agent.container, bundle):
-            return _no_bundle(agent, agent.container)
-        reference = snapshot_ref(stand.grove, agent.agent)
-        home = repository.bring_home(
-            stand.repository, bundle, branch=agent.branch, base=agent.base, snapshot_ref=reference
-        )
-    if home is None:
-        return Collected(agent.agent, None, f"no commit; what it left uncommitted is in {reference}")
-    return Collected(agent.agent, home)
+        return None
+    told = operations.told(agent.container, agent.state.run)
+    if told is None or not told.bundle:
+        return told
+    return told if operations.fetch_bundle(agent.container, bundle, agent.state.branch) else None
 
 
-def _no_bundle(agent: Standing, container: Container) -> Collected:
-    """Say why a box has no bundle: nothing new, nothing yet, or lost."""
-    phase = agent.status().phase
-    told = operations.result(container)
-    if phase == "created" or agent.ended or (told is not None and not told.data.get("bundle")):
-        return Collected(agent.agent, None, "it left nothing new")
-    if told is not None:
-        return Collected(agent.agent, None, "its bundle is gone from its workspace", certain=False)
-    return Collected(
-        agent.agent, None, f"its branch is not ready to come home (phase {phase})", certain=False
+def _from_workspace(stand: Stand, agent: Standing, bundle: Path) -> operations.Told:
+    """Write a bundle of what is in the workspace now."""
+    state = agent.state
+    workspace = collector.Workspace(
+        grove=stand.grove,
+        agent=state.name,
+        branch=state.branch,
+        base=state.base,
+        volume=state.volume,
+        mirror=state.mirror,
+        image=state.image,
     )
+    return collector.collect(stand.client, workspace, bundle)
+
+
+def _bring_home(stand: Stand, agent: Standing, told: operations.Told, bundle: Path) -> Collected:
+    if not told.bundle:
+        return Collected(agent.name, nothing="it left nothing new")
+    reference = snapshot_ref(stand.grove, agent.name)
+    home = homecoming.bring_home(
+        stand.repository,
+        bundle,
+        branch=agent.state.branch,
+        base=agent.state.base,
+        snapshot_ref=reference,
+        commit=told.commit,
+        snapshot=told.snapshot,
+    )
+    if home is None:
+        return Collected(agent.name, nothing=f"no commit; what it left uncommitted is in {reference}")
+    return Collected(agent.name, home)

@@ -61,9 +61,9 @@ def _daemon() -> str:
 
 def _state() -> str:
     folder = state_dir()
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     probe = folder / ".writable"
     try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         probe.write_text("")
         probe.unlink()
     except OSError as error:
@@ -72,10 +72,10 @@ def _state() -> str:
 
 
 def _project() -> str:
-    from coppice.stacks.project import find_root, project_name
+    from coppice.stacks.project import check_project, find_root
 
     root = find_root(Path.cwd())
-    return f"{project_name(root)} in {root}"
+    return f"{check_project(root)} in {root}"
 
 
 _CHECKS: tuple[tuple[str, Callable[[], str], bool], ...] = (

@@ -6,7 +6,7 @@ The program, the state and the plug-ins are those of a plain `pulumi` in the pro
 import contextlib
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,12 +14,19 @@ from typing import Any
 
 import yaml
 from pulumi.automation import ConfigValue, EngineEvent, LocalWorkspace, Stack
-from pulumi.automation.errors import CommandError, ConcurrentUpdateError, StackNotFoundError
+from pulumi.automation.errors import (
+    CommandError,
+    ConcurrentUpdateError,
+    StackAlreadyExistsError,
+    StackNotFoundError,
+)
 
 from coppice.components import repository
+from coppice.components.plugin.handlers.workspace import DISCARD
 from coppice.groves.errors import CoppiceError
 from coppice.stacks import settings, setup
 from coppice.stacks.process import GroupedCommand
+from coppice.stacks.state import GroveState, read
 
 _GROVE_KEY = "grove"
 _DIRECTIVE = re.compile(r"<\{%.*?%\}>")
@@ -56,26 +63,14 @@ def plain(message: str) -> str:
     return _DIRECTIVE.sub("", message)
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What an operation did: how many resources per kind of change, and the stack's outputs after it."""
-
-    changes: dict[str, int]
-    outputs: dict[str, Any]
-
-    @property
-    def changed(self) -> int:
-        """Return the number of resources that were, or would be, touched."""
-        return sum(count for kind, count in self.changes.items() if kind not in {"same", "read"})
+def touched(changes: Mapping[str, int]) -> int:
+    """Return the number of resources that an operation touched, or would touch."""
+    return sum(count for kind, count in changes.items() if kind not in {"same", "read", "refresh"})
 
 
 def _kind(operation: Any) -> str:
     """Return the engine's word for a change; the SDK hands out an enum in one place and a text in another."""
     return str(getattr(operation, "value", operation))
-
-
-def _outputs(raw: Any) -> dict[str, Any]:
-    return {name: output.value for name, output in raw.items()}
 
 
 class GroveStack:
@@ -107,7 +102,11 @@ class GroveStack:
         )
         make = Stack.create_or_select if self._create else Stack.select
         with self._explaining(Errors()):
-            return make(self.name, workspace)
+            try:
+                return make(self.name, workspace)
+            except StackAlreadyExistsError:
+                # Somebody else made it since we looked.
+                return Stack.select(self.name, workspace)
 
     @contextlib.contextmanager
     def _explaining(self, errors: Errors) -> Iterator[None]:
@@ -117,7 +116,7 @@ class GroveStack:
         except StackNotFoundError as error:
             raise CoppiceError(
                 f"there is no stack {self.name} in {self._project}",
-                hint=f"`coppice up {self.name}` makes it; `pulumi stack ls` lists those there are",
+                hint="`coppice up` makes it; `pulumi stack ls` lists those there are",
                 exit_code=3,
             ) from error
         except CommandError as error:
@@ -135,7 +134,11 @@ class GroveStack:
         """Read a plain setting from the stack's file: asking the engine takes a process and a quarter second."""
         if not self._file.is_file():
             return ""
-        data = yaml.safe_load(self._file.read_text())
+        try:
+            data = yaml.safe_load(self._file.read_bytes())
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            said = " ".join(str(error).split())
+            raise CoppiceError(f"{self._file} is not YAML: {said}", hint="correct it", exit_code=2) from error
         config = data.get("config") if isinstance(data, dict) else None
         found = [value for name, value in (config or {}).items() if name.endswith(f":{key}")]
         return str(found[0]) if found else ""
@@ -152,55 +155,77 @@ class GroveStack:
         with self._explaining(errors):
             yield both
 
-    def preview(self, on_event: OnEvent | None = None) -> dict[str, int]:
+    def ensure(self) -> None:
+        """Make the stack when it is not there and may be made.
+
+        Raises:
+            CoppiceError: it is not there and may not, or cannot.
+        """
+        _ = self._stack
+
+    def preview(self, on_event: OnEvent | None = None, *, refresh: bool = False) -> dict[str, int]:
         """Return how many resources an update would touch, per kind of change.
+
+        Args:
+            on_event: called with each engine event.
+            refresh: look first at how things really are.
 
         Raises:
             CoppiceError: the program or a policy refused.
         """
         with self._watching(on_event) as watch:
-            result = self._stack.preview(on_event=watch)
+            result = self._stack.preview(on_event=watch, refresh=refresh or None)
         return {_kind(kind): count for kind, count in result.change_summary.items()}
 
-    def up(self, message: str, on_event: OnEvent | None = None) -> Outcome:
-        """Run an update.
+    def up(self, message: str, on_event: OnEvent | None = None, *, refresh: bool = False) -> dict[str, int]:
+        """Run an update; return how many resources it touched, per kind of change.
 
         Args:
             message: why, for `pulumi stack history`.
             on_event: called with each engine event.
+            refresh: look first at how things really are, and heal what differs.
 
         Raises:
             CoppiceError: it failed; what it made stays in the state.
         """
         with self._watching(on_event) as watch:
             result = self._stack.up(
-                message=message, on_event=watch, continue_on_error=True, show_secrets=False
+                message=message,
+                on_event=watch,
+                continue_on_error=True,
+                show_secrets=False,
+                refresh=refresh or None,
             )
         changes = result.summary.resource_changes or {}
-        return Outcome({_kind(kind): count for kind, count in changes.items()}, _outputs(result.outputs))
+        return {_kind(kind): count for kind, count in changes.items()}
 
-    def destroy(self, on_event: OnEvent | None = None) -> None:
+    def destroy(self, on_event: OnEvent | None = None, *, discard: bool = False) -> None:
         """Remove everything, then the stack itself; its configuration file stays if git tracks it.
+
+        Args:
+            on_event: called with each engine event.
+            discard: remove workspaces without bringing home what is in them.
 
         Raises:
             CoppiceError: something could not be removed.
         """
+        if discard:
+            self._environment[DISCARD] = "1"
         with self._watching(on_event) as watch:
             self._stack.destroy(on_event=watch, show_secrets=False)
             tracked = repository.is_tracked(self._file)
             self._stack.workspace.remove_stack(self.name, preserve_config=tracked)
 
-    def outputs(self) -> dict[str, Any]:
-        """Return the stack's outputs; secret ones are blinded.
+    def state(self) -> GroveState | None:
+        """Return what the stack holds, None for nothing yet.
 
         Raises:
             CoppiceError: there is no such stack, or its state cannot be read.
         """
-        words = ["stack", "output", "--json", "--stack", self.name]
+        words = ["stack", "export", "--stack", self.name]
         with self._explaining(Errors()):
             result = self._command.run(words, str(self._project), self._environment)
-        found = json.loads(result.stdout or "{}")
-        return found if isinstance(found, dict) else {}
+        return read(json.loads(result.stdout))
 
 
 def _explain(error: CommandError, errors: Errors) -> CoppiceError:
@@ -211,9 +236,13 @@ def _explain(error: CommandError, errors: Errors) -> CoppiceError:
             hint="wait for it; if there is none, `pulumi cancel` releases its lock",
             exit_code=3,
         )
-    if errors.messages:
-        refused = any(message.startswith("policy ") for message in errors.messages)
-        return CoppiceError("\n".join(errors.messages), exit_code=3 if refused else 1)
+    # The SDK's traceback of a program that only hit what the engine has explained already says nothing more.
+    messages = [text for text in errors.messages if "Traceback (most recent call last)" not in text]
+    if errors.messages and not messages:
+        messages = [text.strip().splitlines()[-1] for text in errors.messages]
+    if messages:
+        refused = any(message.startswith("policy ") for message in messages)
+        return CoppiceError("\n".join(messages), exit_code=3 if refused else 1)
     text = str(error)
     stderr = text.partition("stderr:")[2].strip()
     lines = [line for line in (stderr or text).splitlines() if line.strip()]

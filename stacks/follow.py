@@ -40,19 +40,20 @@ class Watcher:
         outputs = done.metadata.new.outputs or {}
         agent, box = self._progress.owner(done.metadata.urn), outputs.get("container")
         if agent and isinstance(box, str) and outputs.get("got") == "running":
-            self._follow(agent, box)
+            self._follow(agent, box, str(outputs.get("run")))
 
-    def _follow(self, agent: str, box: str) -> None:
+    def _follow(self, agent: str, box: str, run: str) -> None:
         if box not in self._threads:
-            thread = threading.Thread(target=self._watch, args=(agent, box), daemon=True)
+            thread = threading.Thread(target=self._watch, args=(agent, box, run), daemon=True)
             self._threads[box] = thread
             thread.start()
 
-    def _watch(self, agent: str, box: str) -> None:
+    def _watch(self, agent: str, box: str, run: str) -> None:
         container = operations.get(self._client, box)
         if container is None:
-            return
-        for record in operations.follow(container, since_start=True):
+            return  # removed again already: its status says so
+        # What the same box has written of earlier runs is no news.
+        for record in operations.follow(container, run):
             if self._stop.is_set():
                 return
             if record.type == "phase":
@@ -71,7 +72,7 @@ class Watcher:
         """
         for agent in agents:
             if agent.status().running:
-                self._follow(agent.agent, agent.box)
+                self._follow(agent.name, agent.state.box, agent.state.run)
         try:
             for thread in self._threads.values():
                 # In short waits: a join without a limit would not see Ctrl-C.
@@ -81,4 +82,4 @@ class Watcher:
             self._stop.set()
         for agent in agents:
             status = agent.status()
-            self._progress.set(agent.agent, status.phase, status.reason, ended=True)
+            self._progress.set(agent.name, status.phase, status.reason, ended=True)

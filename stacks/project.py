@@ -1,31 +1,34 @@
 """Which project, which grove file, which stack a command means."""
 
 import os
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from coppice.groves.errors import CoppiceError, InputError
 from coppice.groves.load import SUFFIXES, find_grove, load_grove
+from coppice.groves.naming import name_problem
 from coppice.groves.plan import Plan, plan
 
 _PROJECT_FILE = "Pulumi.yaml"
+_MARK = "grove"  # the setting that every project of ours declares
 _PATTERNS = ("grove.yaml", "grove.yml", "groves/*.yaml", "groves/*.yml")
 
 
 @dataclass(frozen=True)
 class Target:
-    """What a command works on: the project's folder, the stack, and the grove as planned from its file."""
+    """What a command works on: the project's folder, the stack, and the grove as planned from its file.
+
+    `words` are the options that make another command mean the same.
+    """
 
     root: Path
     stack: str
     plan: Plan
-
-    @property
-    def sole(self) -> bool:
-        """Return whether this is the project's only grove, so that commands need not name it."""
-        return [path.resolve() for path in _groves(self.root)] == [self.plan.source.resolve()]
+    words: str = ""
 
     @property
     def grove_setting(self) -> str | None:
@@ -41,14 +44,15 @@ class Target:
 
 
 def find_root(start: Path) -> Path:
-    """Return the nearest folder at or above `start` with a Pulumi.yaml.
+    """Return the nearest folder at or above `start` with a Pulumi.yaml, which must be of Coppice's making.
 
     Raises:
-        CoppiceError: there is none.
+        CoppiceError: there is none, or its program does not provision groves.
     """
     start = start.resolve()
     for folder in (start, *start.parents):
         if (folder / _PROJECT_FILE).is_file():
+            check_project(folder)
             return folder
     raise CoppiceError(
         f"no {_PROJECT_FILE} in {start} or above it",
@@ -57,11 +61,12 @@ def find_root(start: Path) -> Path:
     )
 
 
-def project_name(root: Path) -> str:
-    """Return the name that a project's Pulumi.yaml gives it, "" where it gives none.
+def check_kind(root: Path) -> dict[str, Any]:
+    """Return what the Pulumi.yaml in `root` holds.
 
     Raises:
-        CoppiceError: it is no YAML.
+        CoppiceError: it is broken, or not one for groves. Running whatever program it names would provision what the
+            access that was shown says nothing of.
     """
     path = root / _PROJECT_FILE
     try:
@@ -69,7 +74,31 @@ def project_name(root: Path) -> str:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         said = " ".join(str(error).split())
         raise CoppiceError(f"{path} is not YAML: {said}", hint="correct it", exit_code=2) from error
-    return str(data.get("name", "")) if isinstance(data, dict) else ""
+    settings = data.get("config") if isinstance(data, dict) else None
+    if not isinstance(settings, dict) or _MARK not in settings:
+        raise CoppiceError(
+            f"{path} is a Pulumi project of another kind: its program does not provision groves",
+            hint="keep groves in a folder of their own: `coppice init FOLDER`",
+            exit_code=2,
+        )
+    return dict(data)
+
+
+def check_project(root: Path) -> str:
+    """Return the name of the project in `root`.
+
+    Raises:
+        CoppiceError: as `check_kind`, or its program is missing.
+    """
+    data = check_kind(root)
+    program = root / str(data.get("main") or "__main__.py")
+    if not program.is_file():
+        raise CoppiceError(
+            f"the program that {root / _PROJECT_FILE} names is missing: {program}",
+            hint="`coppice init` writes it; commit it with Pulumi.yaml and the grove file",
+            exit_code=2,
+        )
+    return str(data.get("name", ""))
 
 
 def _groves(root: Path) -> list[Path]:
@@ -102,6 +131,14 @@ def grove_file(name: str | None, start: Path | None = None) -> Path:
     return find_grove(name, root) if name is not None else _only_grove(root)
 
 
+def _checked_stack(stack: str) -> str:
+    problem = name_problem(stack, "stack")
+    if problem is not None:
+        message, remedy = problem
+        raise CoppiceError(f"-s: {message}", hint=remedy, exit_code=2)
+    return stack
+
+
 def target(name: str | None, stack: str | None) -> Target:
     """Return what a command means.
 
@@ -110,10 +147,34 @@ def target(name: str | None, stack: str | None) -> Target:
         stack: the value of `-s`; by default the grove's name.
 
     Raises:
-        CoppiceError: no project or no grove.
+        CoppiceError: no project or no grove, or no stack can have this name.
         InputError: the grove file is wrong.
     """
     path = grove_file(name)
     root = find_root(path.parent)
     made = plan(load_grove(path), source=path)
-    return Target(root, stack or made.grove, made)
+    return Target(root, _checked_stack(stack) if stack else made.grove, made, _words(name, stack))
+
+
+def _words(name: str | None, stack: str | None) -> str:
+    """Return the options that make another command mean the same."""
+    return "".join((f" -g {shlex.quote(name)}" if name else "", f" -s {stack}" if stack else ""))
+
+
+def place(name: str | None, stack: str | None) -> tuple[Path, str]:
+    """Return the project's folder and the stack that a command means, which stand already.
+
+    With `stack` no grove file is read: it may be broken or gone.
+
+    Raises:
+        CoppiceError: as `target`.
+    """
+    if stack:
+        named = Path(name) if name is not None and Path(name).is_file() else None
+        return find_root(named.absolute().parent if named else Path.cwd()), _checked_stack(stack)
+    try:
+        wanted = target(name, None)
+    except InputError as error:
+        hint = "`-s STACK` names what stands without reading the grove file"
+        raise InputError(str(error), hint, error.problems) from error
+    return wanted.root, wanted.stack

@@ -9,6 +9,7 @@ import yaml
 from coppice.components import repository
 from coppice.groves.errors import CoppiceError
 from coppice.groves.naming import name_problem, suggest_name
+from coppice.stacks.project import check_kind
 
 _PROJECT = Template("""\
 # A Pulumi project: `pulumi up` here provisions a grove of coding agents; `coppice up` does the same.
@@ -31,6 +32,7 @@ config:
     default: ""
 """)
 
+_PROGRAM_PATH = ".coppice/program.py"
 _PROGRAM = '''\
 """What `pulumi up` runs: provision the grove file that the stack names."""
 
@@ -78,20 +80,22 @@ def _project_name(folder: Path, name: str | None) -> str:
     return name
 
 
-def scaffold(folder: Path, name: str | None) -> Scaffolded:
-    """Write the files of a project into the work tree that holds `folder`; overwrite nothing.
+def scaffold(folder: Path, name: str | None, *, here: bool = False) -> Scaffolded:
+    """Write the files of a project; overwrite nothing.
 
     Args:
-        folder: a folder in a git repository.
-        name: the project's name, a DNS label; by default made of the work tree's name.
+        folder: a folder in a git work tree; with `here` it may be new.
+        name: the project's name, a DNS label; by default made of its folder's name.
+        here: write into `folder` itself, else at the top of the work tree that holds it.
 
     Raises:
-        CoppiceError: no git repository, a bare one, or a name that cannot be.
+        CoppiceError: no git repository, a bare one, a name that cannot be, or files in the way; nothing was written.
     """
-    repo = repository.find(folder)
+    existing = next(path for path in (folder, *folder.parents) if path.is_dir())
+    repo = repository.find(existing)
     if repo.working_tree_dir is None:
         raise CoppiceError(f"{folder} is a bare repository", hint="run this in a clone of it", exit_code=2)
-    root = Path(repo.working_tree_dir)
+    root = folder if here else Path(repo.working_tree_dir)
     project = _project_name(root, name)
     # A name such as 2026, 1e3 or null is something else in YAML unless it is quoted.
     plain = project[0].isalpha() and yaml.safe_load(project) == project
@@ -99,8 +103,9 @@ def scaffold(folder: Path, name: str | None) -> Scaffolded:
     files = {
         "grove.yaml": _GROVE.substitute(project=shown),
         "Pulumi.yaml": _PROJECT.substitute(project=shown),
-        ".coppice/program.py": _PROGRAM,
+        _PROGRAM_PATH: _PROGRAM,
     }
+    _check_room(root)
     written, kept = [], []
     for path, text in files.items():
         target = root / path
@@ -111,3 +116,14 @@ def scaffold(folder: Path, name: str | None) -> Scaffolded:
         target.write_text(text)
         written.append(path)
     return Scaffolded(root, project, written, kept)
+
+
+def _check_room(root: Path) -> None:
+    """Refuse what stands in the way before anything is written."""
+    parent = (root / _PROGRAM_PATH).parent
+    if parent.exists() and not parent.is_dir():
+        raise CoppiceError(
+            f"{parent} is a file", hint="move it: the program goes into a folder of that name", exit_code=2
+        )
+    if (root / "Pulumi.yaml").is_file():
+        check_kind(root)

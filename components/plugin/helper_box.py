@@ -4,11 +4,12 @@ import contextlib
 import io
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
+from http import HTTPStatus
 from pathlib import Path
 from typing import IO
 
 import docker
-from docker.errors import DockerException
+from docker.errors import APIError, DockerException
 from docker.models.containers import Container
 from docker.types import Mount
 
@@ -62,7 +63,16 @@ def helper(
     try:
         yield container
     finally:
+        remove(container)
+
+
+def remove(container: Container) -> None:
+    """Remove a container; one that is gone, or going, is no error."""
+    try:
         container.remove(force=True)
+    except APIError as error:
+        if error.status_code not in {HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT}:
+            raise
 
 
 def put_files(container: Container, folder: str, files: Mapping[str, bytes]) -> None:
@@ -104,8 +114,8 @@ def run(container: Container, what: str) -> None:
     try:
         container.start()
         code = int(container.wait(timeout=_WAIT)["StatusCode"])
+        tail = container.logs(tail=20).decode("utf-8", "replace").strip() if code else ""
     except DockerException as error:
         raise CoppiceError(f"could not {what}: {error}") from error
     if code != 0:
-        tail = container.logs(tail=20).decode("utf-8", "replace").strip()
         raise CoppiceError(f"could not {what}: the helper ended with code {code}: {tail}")

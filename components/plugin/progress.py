@@ -30,17 +30,15 @@ class EngineLog:
         if self._channel is not None:
             await self._channel.close()
 
-    async def _send(self, urn: str, message: str, *, lasting: bool) -> None:
-        request = engine_pb2.LogRequest(
-            severity=engine_pb2.INFO, message=message, urn=urn, ephemeral=not lasting
-        )
+    async def _send(self, urn: str, message: str) -> None:
+        request = engine_pb2.LogRequest(severity=engine_pb2.INFO, message=message, urn=urn, ephemeral=True)
         # Progress is a courtesy: an engine that is closing must not fail the operation.
         try:
             await self._stub.Log(request, timeout=5)
         except grpc.aio.AioRpcError:
             return
 
-    def tell(self, urn: str, message: str, *, lasting: bool = False) -> None:
-        """Show `message` at the resource `urn`; an ephemeral one is replaced by the next."""
+    def tell(self, urn: str, message: str) -> None:
+        """Show `message` at the resource `urn`, until the next."""
         if self._loop is not None:
-            asyncio.run_coroutine_threadsafe(self._send(urn, message, lasting=lasting), self._loop)
+            asyncio.run_coroutine_threadsafe(self._send(urn, message), self._loop)

@@ -83,7 +83,6 @@ class CoppiceProvider(api.Provider):
             replaces=[name for name in changed if name in handler.replaces],
             diffs=list(changed),
             detailed_diff=detailed,
-            delete_before_replace=handler.delete_before_replace,
         )
 
     async def create(self, request: api.CreateRequest) -> api.CreateResponse:

@@ -31,3 +31,5 @@ def register(app: typer.Typer) -> None:
             print_json([item.to_json() for item in items])
         else:
             show_collected(items)
+        if any(item.error for item in items):
+            raise typer.Exit(1)

@@ -1,8 +1,9 @@
 """What the verbs share: options, output, errors."""
 
 import json
+import os
 import sys
-from typing import Annotated, Any
+from typing import IO, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -18,8 +19,16 @@ from coppice.groves.plan import Plan
 from coppice.harnesses import registry
 from coppice.harnesses.unbuilt import unbuilt
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+_WIDE = 200  # columns where there is no terminal to fit into: what is piped is not folded
+
+
+def _console(stream: IO[str], *, stderr: bool) -> Console:
+    width = None if stream.isatty() or "COLUMNS" in os.environ else _WIDE
+    return Console(stderr=stderr, highlight=False, emoji=False, width=width)
+
+
+out = _console(sys.stdout, stderr=False)
+err = _console(sys.stderr, stderr=True)
 
 GroveArgument = Annotated[
     str | None,

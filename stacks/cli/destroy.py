@@ -1,18 +1,19 @@
 """coppice destroy: bring work home, then remove everything."""
 
 import contextlib
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 
-from coppice.groves.errors import CoppiceError, RefusedError
+from coppice.groves.errors import RefusedError
 from coppice.stacks.cli.common import GroveArgument, JsonOption, StackOption, err, out, print_json
 from coppice.stacks.cli.up import show_collected
 
 if TYPE_CHECKING:
     from coppice.stacks.boxes import Collected
-    from coppice.stacks.engine import GroveStack
+    from coppice.stacks.state import GroveState
 
 
 def register(app: typer.Typer) -> None:
@@ -31,25 +32,28 @@ def register(app: typer.Typer) -> None:
         """Bring the agents' work home, then remove their boxes, volumes and the stack."""
         from coppice.stacks.changes import Changes
         from coppice.stacks.engine import GroveStack
-        from coppice.stacks.project import target
+        from coppice.stacks.project import place
 
-        wanted = target(grove, stack)
-        opened = GroveStack(wanted.root, wanted.stack, create=False)
-        if not yes and not json and out.is_terminal:
-            typer.confirm(f"Remove the stack {wanted.stack} with all of its boxes and volumes?", abort=True)
-        collected = [] if discard else _bring_home(opened)
+        root, name = place(grove, stack)
+        opened = GroveStack(root, name, create=False)
+        found = opened.state()
+        if not (yes or (sys.stdin.isatty() and not json)):
+            raise RefusedError("nobody can be asked whether to remove everything", hint="pass --yes")
+        if not yes:
+            typer.confirm(f"Remove the stack {name} with all of its boxes and volumes?", abort=True)
+        collected = [] if discard or found is None else _bring_home(found)
         changes = Changes()
-        with err.status(f"removing {escape(wanted.stack)}"):
-            opened.destroy(changes.event)
+        with err.status(f"removing {escape(name)}"):
+            opened.destroy(changes.event, discard=discard)
         if json:
             branches = [item.to_json() for item in collected]
-            print_json({"stack": wanted.stack, "removed": changes.to_json(), "branches": branches})
+            print_json({"stack": name, "removed": changes.to_json(), "branches": branches})
             return
         show_collected([item for item in collected if item.home])
-        out.print(f"removed {len(changes.steps)} resource(s) and the stack {wanted.stack}", markup=False)
+        out.print(f"removed {len(changes.steps)} resource(s) and the stack {name}", markup=False)
 
 
-def _bring_home(opened: "GroveStack") -> "list[Collected]":
+def _bring_home(found: "GroveState") -> "list[Collected]":
     """Stop what runs, so that its supervisor brings out the work, and collect from every box.
 
     Raises:
@@ -59,27 +63,17 @@ def _bring_home(opened: "GroveStack") -> "list[Collected]":
     from coppice.harnesses import layout
     from coppice.stacks.boxes import collect, standing
 
-    outputs = opened.outputs()
-    if "agents" not in outputs:
-        return []
-    done, lost = [], []
     with contextlib.closing(daemon.find().client()) as client:
-        stand = standing(outputs, client)
+        stand = standing(found, client)
         for agent in stand.agents.values():
             if agent.container is not None and agent.status().running:
-                err.print(f"stopping {escape(agent.agent)}")
+                err.print(f"stopping {escape(agent.name)}")
                 agent.container.stop(timeout=layout.STOP_TIMEOUT)
-            try:
-                item = collect(stand, agent)
-            except CoppiceError as error:
-                lost.append(f"{agent.agent}: {error}")
-                continue
-            if item.home is None and not item.certain:
-                lost.append(f"{agent.agent}: {item.nothing}")
-            done.append(item)
+        done = [collect(stand, agent) for agent in stand.agents.values()]
+    lost = [f"{item.agent}: {item.error}" for item in done if item.error]
     if lost:
         raise RefusedError(
             "nothing was removed, because work would be lost:\n" + "\n".join(lost),
-            hint="look into the box with `coppice shell AGENT`, or remove it all with --discard-work",
+            hint="remove it all the same with --discard-work",
         )
     return done

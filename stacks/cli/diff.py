@@ -30,15 +30,13 @@ def register(app: typer.Typer) -> None:
             standing_agent = stand.agent(agent)
             item = collect(stand, standing_agent)
             if item.home is None:
-                raise CoppiceError(f"{agent}: {item.nothing}", exit_code=3)
-            text = repository.diff(
-                stand.repository, standing_agent.base, item.home.commit, color=False, stat=stat
-            )
-        if json:
-            print_json({**item.to_json(), "diff": text})
-            return
-        for line in text.splitlines():
-            _print_line(clean(line))
+                raise CoppiceError(f"{agent}: {item.error or item.nothing}", exit_code=3)
+            lines = repository.diff(stand.repository, standing_agent.state.base, item.home.commit, stat=stat)
+            if json:
+                print_json({**item.to_json(), "diff": "\n".join(lines)})
+                return
+            for line in lines:
+                _print_line(clean(line))
 
 
 _STYLES = {"+": "32", "-": "31", "@": "36"}

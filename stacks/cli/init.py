@@ -14,7 +14,9 @@ def register(app: typer.Typer) -> None:
 
     @app.command()
     def init(
-        folder: Annotated[Path, typer.Argument(help="A folder in your git repository.")] = Path(),
+        folder: Annotated[
+            Path | None, typer.Argument(help="Where to write; by default the top of this repository.")
+        ] = None,
         name: Annotated[
             str | None, typer.Option("--name", "-n", help="Project; by default the folder's name.")
         ] = None,
@@ -23,7 +25,7 @@ def register(app: typer.Typer) -> None:
         """Write a first grove, Pulumi.yaml and the two-line program into a repository; overwrites nothing."""
         from coppice.stacks.scaffold import scaffold
 
-        made = scaffold(folder.resolve(), name)
+        made = scaffold((folder or Path()).resolve(), name, here=folder is not None)
         if json:
             print_json(
                 {"root": str(made.root), "project": made.project, "written": made.written, "kept": made.kept}
@@ -33,7 +35,7 @@ def register(app: typer.Typer) -> None:
             out.print(f"  [green]wrote[/] {escape(path)}")
         for path in made.kept:
             out.print(f"  [dim]kept  {escape(path)} (there already)[/]")
-        out.print("next:")
+        out.print("next: commit these files, then")
         for command, what in (
             ("coppice preview", "what the agent will be able to reach"),
             ("coppice up", "start it"),

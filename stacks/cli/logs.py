@@ -35,9 +35,7 @@ def register(app: typer.Typer) -> None:
 
         with opened(grove, stack) as stand:
             container = stand.agent(agent).need_container()
-            records = (
-                operations.follow(container, since_start=False) if follow else operations.history(container)
-            )
+            records = operations.follow(container) if follow else operations.history(container)
             for record in records:
                 if json:
                     # One object a line: a log may be endless.

@@ -23,14 +23,14 @@ def register(app: typer.Typer) -> None:
             print_json(
                 [
                     {
-                        "agent": agent.agent,
+                        "agent": agent.name,
                         "phase": status.phase,
                         "reason": status.reason,
                         "since": status.since,
                         "running": status.running,
-                        "branch": agent.branch,
-                        "base": agent.base,
-                        "box": agent.box,
+                        "branch": agent.state.branch,
+                        "base": agent.state.base,
+                        "box": agent.state.box,
                     }
                     for agent, status in rows
                 ]
@@ -42,11 +42,16 @@ def register(app: typer.Typer) -> None:
         for agent, status in rows:
             style = _STYLES.get(status.phase, "default")
             table.add_row(
-                escape(agent.agent),
+                escape(agent.name),
                 f"[{style}]{escape(status.phase)}[/]",
-                status.since,
-                escape(agent.branch),
-                agent.box[:12],
+                _seconds(status.since),
+                escape(agent.state.branch),
+                agent.state.box[:12],
                 escape(status.reason),
             )
         out.print(table)
+
+
+def _seconds(time: str) -> str:
+    """Return a time to the second."""
+    return time.partition(".")[0] + "Z" if "." in time else time

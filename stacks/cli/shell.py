@@ -24,7 +24,7 @@ def register(app: typer.Typer) -> None:
         json: JsonOption = False,
     ) -> None:
         """Open a shell in an agent's box, with the box's limits; an ended box gets a twin for as long."""
-        from coppice.components.runtimes.docker import records, terminal
+        from coppice.components.runtimes.docker import terminal
         from coppice.stacks.boxes import opened
 
         if not command and (json or not (sys.stdin.isatty() and sys.stdout.isatty())):
@@ -36,11 +36,56 @@ def register(app: typer.Typer) -> None:
             if not command:
                 err.print(f"[dim]in the box of {agent}; `exit` leaves it[/]")
                 raise typer.Exit(terminal.interactive(container))
-            output: list[bytes] = []
-            code = terminal.run(container, command, output.append)
-        text = b"".join(output).decode("utf-8", "replace")
-        if json:
-            print_json({"agent": agent, "exitCode": code, "output": text})
-        else:
-            sys.stdout.write("".join(records.clean(line) + "\n" for line in text.splitlines()))
+            if json:
+                kept = _Kept()
+                code = terminal.run(container, command, kept.write)
+                print_json({"agent": agent, "exitCode": code, "output": kept.text(), "cut": kept.cut})
+            else:
+                printed = _Printed()
+                code = terminal.run(container, command, printed.write)
+                printed.end()
         raise typer.Exit(code)
+
+
+_LINE = 1 << 16  # bytes of a line that are held back for its end
+_MOST = 1 << 22  # bytes of output in an answer in JSON
+
+
+class _Printed:
+    """Print output line by line as it comes, cleaned; a line that does not end is printed in pieces."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def write(self, data: bytes) -> None:
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            self._print(line)
+        if len(self._rest) > _LINE:
+            self.end()
+
+    def end(self) -> None:
+        if self._rest:
+            self._print(self._rest)
+            self._rest = b""
+
+    def _print(self, line: bytes) -> None:
+        from coppice.components.runtimes.docker.records import clean
+
+        sys.stdout.write(clean(line.decode("utf-8", "replace")) + "\n")
+        sys.stdout.flush()
+
+
+class _Kept:
+    """Keep the beginning of output; `cut` says whether there was more."""
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+        self.cut = False
+
+    def write(self, data: bytes) -> None:
+        self._data += data[: _MOST - len(self._data)]
+        self.cut = self.cut or len(self._data) >= _MOST
+
+    def text(self) -> str:
+        return self._data.decode("utf-8", "replace")

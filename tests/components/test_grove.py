@@ -161,12 +161,12 @@ def test_a_box_is_hardened(hello: Graph) -> None:
     assert box["memory"] == 512
     assert box["memorySwap"] == 512
     assert (box["cpuPeriod"], box["cpuQuota"]) == (100_000, 100_000)
-    assert box["shmSize"] == 64
+    assert box["shmSize"] == 51
     assert box["logDriver"] == "json-file"
     assert box["logOpts"] == {"max-size": "128m", "max-file": "2"}
     assert box["tmpfs"] == {
-        "/tmp": "rw,nosuid,nodev,exec,mode=1777,size=268435456",
-        "/home/agent": "rw,nosuid,nodev,exec,uid=1000,gid=1000,mode=0700,size=268435456",
+        "/tmp": "rw,nosuid,nodev,exec,mode=1777,size=214748364",
+        "/home/agent": "rw,nosuid,nodev,exec,uid=1000,gid=1000,mode=0700,size=107374182",
     }
     assert box["mounts"] == [
         {"type": "volume", "source": "hello-census-workspace-1234567", "target": "/workspace"},
@@ -317,7 +317,6 @@ def test_the_stack_names_the_grove(repository: Path) -> None:
     written(repository, "agents: {a: {harness: shell, prompt: x}}\n")
     graph = _from_config(repository, config={"coppice:grove": "grove.yaml"}, stack="other")
     assert graph.stack_outputs["grove"] == "hello"
-    assert graph.stack_outputs["repository"] == str(repository)
     assert graph.stack_outputs["agents"]["a"]["box"] == "hello-a-id"
     assert {label["label"]: label["value"] for label in _box(graph, "a").inputs["labels"]} == {
         "coppice.dev/project": "coppice",

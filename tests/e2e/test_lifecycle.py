@@ -1,7 +1,11 @@
 """Runs that fail, are changed, killed or stopped; work that comes home and work that must not be lost."""
 
+import contextlib
 import json
+import subprocess
 import time
+
+import docker
 
 from tests.real import Daemon, Tools, grove
 
@@ -78,7 +82,7 @@ def test_a_new_box_does_not_run_a_finished_agent_again(shop: Tools) -> None:
     assert shop.json("ps")[0]["box"] != box
     assert shop.json("preview")["changes"].keys() == {"same"}
     assert shop.git("rev-parse", "agents/once") == first
-    assert [item["nothing"] for item in shop.json("collect")] == [""]
+    assert shop.json("collect")[0]["home"]["commit"] == first
 
 
 def test_a_ref_that_moves_leaves_agents_on_their_base(shop: Tools) -> None:
@@ -90,6 +94,10 @@ def test_a_ref_that_moves_leaves_agents_on_their_base(shop: Tools) -> None:
     shop.write("grove.yaml", grove({"early": COMMIT.format("early"), "late": COMMIT.format("late")}))
     shop.json("up")
     assert {row["agent"]: row["base"] for row in shop.json("ps")} == {"early": base, "late": head}
+    # The user is told: what a new prompt needs may not be there.
+    note = f"early stays on {base[:10]}, where it began; HEAD is {head[:10]} now"
+    assert [text.startswith(note) for text in shop.json("preview")["notes"]] == [True]
+    assert note in shop.coppice("up", "--yes").stdout
     assert shop.git("rev-parse", "agents/late^") == head
 
 
@@ -107,9 +115,9 @@ def test_a_branch_comes_home_as_a_fast_forward_or_a_new_numbered_ref(shop: Tools
     shop.git("checkout", "--quiet", "-B", "agents/fix", "main")
     mine = shop.commit("mine")
     home = shop.json("collect")[0]["home"]
-    assert home["ref"] == "refs/heads/agents/fix-2"
+    assert home["ref"] == "refs/heads/agents/fix.2"
     assert shop.git("rev-parse", "agents/fix") == mine
-    assert shop.git("rev-parse", "agents/fix-2") == tip
+    assert shop.git("rev-parse", "agents/fix.2") == tip
     diff = shop.json("diff", "fix")
     assert "+one" in diff["diff"]
 
@@ -123,37 +131,117 @@ def test_a_killed_box_is_seen_and_healed(shop: Tools, daemon: Daemon) -> None:
     row = shop.json("ps")[0]
     assert row["phase"] == "failed"
     assert "137" in row["reason"]
-    shop.pulumi("refresh", "--yes", "--stack", "shop")
-    assert [step["type"] for step in shop.json("preview")["steps"]] == ["coppice:docker:Power"]
+    preview = shop.json("preview")
+    assert [step["type"] for step in preview["steps"]] == ["coppice:docker:Power"]
     assert shop.json("up")["agents"]["slow"]["phase"] == "done"
     assert shop.json("ps")[0]["box"] == box
 
 
-def test_destroy_brings_home_what_a_running_agent_has_and_refuses_to_lose_the_rest(
-    shop: Tools, daemon: Daemon
-) -> None:
-    before = daemon.everything()
-    start(
-        shop,
-        {
-            "busy": COMMIT.format("part") + "; echo open > open.txt; trap '' TERM; sleep 300",
-            "gone": "sleep 300",
-        },
-    )
+def test_a_box_removed_by_hand_is_seen_and_made_again(shop: Tools, daemon: Daemon) -> None:
+    start(shop, {"fix": COMMIT.format("one")})
     shop.coppice("up", "--yes", "--detach")
-    wait_for(shop, "busy", "working")
-    wait_for(shop, "gone", "working")
-    lost = next(row["box"] for row in shop.json("ps") if row["agent"] == "gone")
-    daemon.client.containers.get(lost).kill()
+    wait_for(shop, "fix", "done")
+    daemon.client.containers.get(shop.json("ps")[0]["box"]).remove(force=True)
+    assert phases(shop) == {"fix": "gone"}
+    # Its workspace is still there.
+    assert shop.json("collect")[0]["home"]["subject"] == "Add one"
+    assert shop.git("show", "agents/fix:one.txt") == "one"
+    shop.write("grove.yaml", grove({"fix": "true"}))
+    assert shop.json("up")["agents"]["fix"]["phase"] == "done"
+    assert phases(shop) == {"fix": "done"}
+
+
+def test_destroy_brings_home_what_running_and_killed_agents_have(shop: Tools, daemon: Daemon) -> None:
+    before = daemon.everything()
+    work = COMMIT.format("part") + "; echo open > open.txt; trap '' TERM; sleep 300"
+    start(shop, {"busy": work, "killed": work})
+    shop.coppice("up", "--yes", "--detach")
+    for agent in ("busy", "killed"):
+        wait_for(shop, agent, "working")
+        wait_for_output(shop, agent)
+    killed = next(row["box"] for row in shop.json("ps") if row["agent"] == "killed")
+    daemon.client.containers.get(killed).kill()
+    unasked = shop.coppice("destroy", check=False)
+    assert unasked.returncode == 3
+    assert "--yes" in unasked.stderr
+    shop.coppice("destroy", "--yes")
+    for agent in ("busy", "killed"):
+        assert shop.git("show", f"agents/{agent}:part.txt") == "part"
+        assert shop.git("show", f"refs/coppice/snapshots/shop/{agent}:open.txt") == "open"
+    assert daemon.everything() == before
+
+
+def test_whoever_removes_an_agent_loses_no_work_by_it(shop: Tools, daemon: Daemon) -> None:
+    before = daemon.everything()
+    start(shop, {"stays": "true", "goes": COMMIT.format("goes"), "later": COMMIT.format("later")})
+    shop.coppice("up", "--yes", "--detach")
+    wait_for(shop, "goes", "done")
+    wait_for(shop, "later", "done")
+    shop.write("grove.yaml", grove({"stays": "true", "later": COMMIT.format("later")}))
+    up = shop.coppice("up", "--yes")
+    assert "goes: removed" in up.stdout
+    assert shop.git("show", "agents/goes:goes.txt") == "goes"
+    shop.git("branch", "--delete", "--force", "agents/later")
+    # A plain pulumi brings it home just as much.
+    shop.pulumi("destroy", "--yes", "--stack", "shop")
+    assert shop.git("show", "agents/later:later.txt") == "later"
+    assert daemon.everything() == before
+
+
+def test_work_that_cannot_come_home_stays_until_it_is_given_up(shop: Tools, daemon: Daemon) -> None:
+    before = daemon.everything()
+    start(shop, {"fix": COMMIT.format("one")})
+    shop.coppice("up", "--yes", "--detach")
+    wait_for(shop, "fix", "done")
+    # No branch below `agents/` can be made while there is one of that name.
+    shop.git("branch", "agents")
     refused = shop.coppice("destroy", "--yes", check=False)
     assert refused.returncode == 3
-    assert "gone: " in refused.stderr
+    assert "fix: " in refused.stderr
     assert "--discard-work" in refused.stderr
-    assert shop.git("show", "agents/busy:part.txt") == "part"
-    assert shop.git("show", "refs/coppice/snapshots/shop/busy:open.txt") == "open"
-    assert phases(shop)["busy"] == "suspended"
-    shop.coppice("destroy", "--yes", "--discard-work")
+    raw = shop.pulumi("destroy", "--yes", "--stack", "shop", check=False)
+    assert raw.returncode != 0
+    assert "fix has work that cannot be brought home" in raw.stdout + raw.stderr
+    shop.git("branch", "--delete", "--force", "agents")
+    shop.coppice("destroy", "--yes")
+    assert shop.git("show", "agents/fix:one.txt") == "one"
     assert daemon.everything() == before
+
+
+def test_a_first_up_that_fails_half_way_loses_nothing_and_goes_on(shop: Tools, daemon: Daemon) -> None:
+    before = daemon.everything()
+    start(shop, {"good": COMMIT.format("precious"), "bad": "true"})
+    process = subprocess.Popen(
+        [shop.commands["coppice"], "up", "--yes"], cwd=shop.project, env=shop.environment,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    remove_helper(daemon, "agents/bad", process)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert "could not clone the workspace" in errors
+    assert "Traceback" not in errors
+    assert phases(shop) == {"bad": "not made", "good": "done"}
+    assert shop.git("show", "agents/good:precious.txt") == "precious"
+    assert {agent: s["phase"] for agent, s in shop.json("up")["agents"].items()} == {
+        "bad": "done",
+        "good": "done",
+    }
+    shop.coppice("destroy", "--yes")
+    assert daemon.everything() == before
+
+
+def remove_helper(daemon: Daemon, word: str, process: "subprocess.Popen[str]") -> None:
+    """Remove the helper that clones for one agent as soon as it is there, so that its resource fails."""
+    while process.poll() is None:
+        for container in daemon.client.containers.list(
+            all=True, filters={"label": "coppice.dev/helper"}, ignore_removed=True
+        ):
+            if word in container.attrs["Config"]["Cmd"]:
+                with contextlib.suppress(docker.errors.APIError):
+                    container.remove(force=True)
+                return
+        time.sleep(0.01)
+    raise AssertionError("no such helper came")
 
 
 def test_hostile_output_does_not_reach_the_terminal(shop: Tools) -> None:
@@ -179,3 +267,12 @@ def wait_for(shop: Tools, agent: str, phase: str) -> None:
             return
         time.sleep(0.5)
     raise AssertionError(f"{agent} did not reach {phase}: {phases(shop)}")
+
+
+def wait_for_output(shop: Tools, agent: str) -> None:
+    """Wait until the script has come to its last command."""
+    for _ in range(60):
+        if "sleep" in shop.coppice("shell", agent, "--", "sh", "-c", "cat /proc/[0-9]*/comm").stdout:
+            return
+        time.sleep(0.3)
+    raise AssertionError(f"{agent} does not sleep")

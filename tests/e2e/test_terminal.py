@@ -1,5 +1,6 @@
 """What a person at a terminal does: Ctrl-C, following a log, a shell in a box."""
 
+import json
 import os
 import signal
 import subprocess
@@ -147,3 +148,21 @@ def test_up_asks_on_a_terminal_and_no_means_no(shop: Tools, daemon: Daemon) -> N
     child.close()
     assert child.exitstatus == 1
     assert daemon.everything() == before
+
+
+def test_output_of_a_command_in_a_box_comes_as_it_is_written(shop: Tools) -> None:
+    _begin(shop, {"a": "true"})
+    shop.json("up")
+    script = "timeout 60 yes | head -c 50000000"
+    process = subprocess.Popen(
+        [shop.commands["coppice"], "shell", "a", "--", "sh", "-c", f"echo first; sleep 3; {script}"],
+        cwd=shop.project, env=shop.environment, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stdout.readline() == "first\n"
+    assert process.poll() is None
+    assert sum(len(line) for line in process.stdout) == 50_000_000
+    assert process.wait(timeout=60) == 0
+    cut = json.loads(shop.coppice("shell", "--json", "a", "--", "sh", "-c", script).stdout)
+    assert cut["cut"] is True
+    assert len(cut["output"]) < 10_000_000

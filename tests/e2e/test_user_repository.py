@@ -34,6 +34,56 @@ def test_init_then_both_programs_in_both_directions(shop: Tools, daemon: Daemon)
     assert (shop.project / "Pulumi.shop.yaml").exists()
 
 
+def test_a_stack_belongs_to_one_repository(shop: Tools, tmp_path: Path) -> None:
+    shop.coppice("init")
+    shop.write("grove.yaml", grove({"fix": "git commit -q --allow-empty -m mine"}))
+    shop.commit()
+    shop.json("up")
+    twin = Tools(tmp_path / "twin" / "shop", shop.environment)
+    twin.project.parent.mkdir()
+    shop.git("clone", "--quiet", str(shop.project), str(twin.project))
+    for words in (("preview",), ("up", "--yes")):
+        refused = twin.coppice(*words, check=False)
+        assert refused.returncode == 3, words
+        assert f"this stack belongs to the repository {shop.project}" in refused.stderr
+        assert "-s NAME" in refused.stderr
+    twin.pulumi("stack", "select", "shop")
+    raw = twin.pulumi("up", "--yes", "--skip-preview", "--stack", "shop", check=False)
+    assert raw.returncode != 0
+    assert "this stack belongs to the repository" in raw.stdout + raw.stderr
+    assert twin.json("up", "-s", "twin")["agents"]["fix"]["phase"] == "done"
+    assert twin.git("log", "-1", "--format=%s", "agents/fix") == "mine"
+    twin.coppice("destroy", "-s", "twin", "--yes")
+    shop.coppice("destroy", "--yes")
+
+
+def test_a_pulumi_project_of_another_kind_is_never_run(shop: Tools) -> None:
+    shop.write("Pulumi.yaml", "name: mine\nruntime: python\n")
+    shop.write("__main__.py", "open('ran', 'w').write('x')\n")
+    shop.write("grove.yaml", grove({"fix": "true"}))
+    for words in (("init",), ("up", "--yes"), ("preview",), ("ps",)):
+        refused = shop.coppice(*words, check=False)
+        assert refused.returncode == 2, words
+        assert "of another kind" in refused.stderr
+    assert not (shop.project / "ran").exists()
+    assert shop.json("init", "ops")["written"] == ["grove.yaml", "Pulumi.yaml", ".coppice/program.py"]
+
+
+def test_a_broken_grove_file_does_not_hide_what_stands(shop: Tools, daemon: Daemon) -> None:
+    before = daemon.everything()
+    shop.coppice("init")
+    shop.commit()
+    shop.json("up")
+    shop.write("grove.yaml", "agents: [")
+    broken = shop.coppice("ps", check=False)
+    assert broken.returncode == 2
+    assert "-s STACK" in broken.stderr
+    assert shop.json("ps", "-s", "shop")[0]["phase"] == "done"
+    (shop.project / "grove.yaml").unlink()
+    shop.coppice("destroy", "-s", "shop", "--yes")
+    assert daemon.everything() == before
+
+
 def test_two_stacks_of_one_grove_and_a_grove_of_another_name(shop: Tools) -> None:
     shop.coppice("init")
     shop.write("agents/other.yaml", grove({"one": "true"}, name="other"))

@@ -78,6 +78,7 @@ OLD: dict[str, dict[str, Any]] = {
     "coppice:docker:Mirror": {"volume": "v", "image": "i", "repository": "/r", "commit": "1"},
     "coppice:docker:Workspace": {
         "volume": "v", "mirror": "m", "image": "i", "base": "1", "branch": "agents/a", "commit": "1",
+        "grove": "g", "agent": "a", "repository": "/r",
     },
     "coppice:docker:BoxFiles": {"volume": "v", "image": "i", "files": {"launch.json": "{}"}},
     "coppice:docker:Power": {
@@ -96,6 +97,9 @@ KINDS: list[tuple[str, str, str]] = [
     ("coppice:docker:Workspace", "image", "nothing"),
     ("coppice:docker:Workspace", "base", "nothing"),
     ("coppice:docker:Workspace", "branch", "update"),
+    ("coppice:docker:Workspace", "grove", "update"),
+    ("coppice:docker:Workspace", "agent", "update"),
+    ("coppice:docker:Workspace", "repository", "nothing"),
     ("coppice:docker:BoxFiles", "volume", "replace"),
     ("coppice:docker:BoxFiles", "image", "nothing"),
     ("coppice:docker:BoxFiles", "files", "update"),
@@ -112,7 +116,6 @@ def test_every_input_of_every_handler_is_looked_at() -> None:
     for token, handler in HANDLERS.items():
         assert OLD[token].keys() == handler.required | handler.outputs
         assert handler.replaces | handler.unwatched <= handler.required
-        assert not handler.delete_before_replace
 
 
 @pytest.mark.parametrize(("token", "name", "kind"), KINDS)

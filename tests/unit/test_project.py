@@ -6,8 +6,9 @@ import pytest
 
 from coppice.groves.errors import CoppiceError, InputError
 from coppice.stacks import project
-from coppice.stacks.project import find_root, grove_file, project_name, target
+from coppice.stacks.project import check_project, find_root, grove_file, place, target
 
+PROJECT = "name: mine\nmain: program.py\nconfig: {grove: {type: string}}\n"
 GROVE = "apiVersion: coppice.dev/v1\nagents: {a: {harness: shell, prompt: x}}\n"
 
 
@@ -16,9 +17,14 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project with no grove yet, as the working directory."""
     path = tmp_path / "mine"
     (path / "groves").mkdir(parents=True)
-    (path / "Pulumi.yaml").write_text("name: mine\n")
+    make_project(path)
     monkeypatch.chdir(path)
     return path
+
+
+def make_project(folder: Path) -> None:
+    (folder / "Pulumi.yaml").write_text(PROJECT)
+    (folder / "program.py").write_text("")
 
 
 def put(path: Path, text: str = GROVE) -> Path:
@@ -31,7 +37,7 @@ def test_the_root_is_the_nearest_folder_with_a_project(here: Path) -> None:
     below = here / "a" / "b"
     below.mkdir(parents=True)
     assert find_root(below) == here
-    (here / "a" / "Pulumi.yaml").write_text("name: inner\n")
+    make_project(here / "a")
     assert find_root(below) == here / "a"
     # A folder of that name is no project.
     (below / "Pulumi.yaml").mkdir()
@@ -45,19 +51,52 @@ def test_no_project(tmp_path: Path) -> None:
     assert "coppice init" in str(caught.value.hint)
 
 
+def test_the_project_has_a_name(here: Path) -> None:
+    assert check_project(here) == "mine"
+
+
 @pytest.mark.parametrize(
-    ("text", "name"), [("name: mine\n", "mine"), ("- x\n", ""), ("", ""), ("a: 1\n", "")]
+    "text", ["name: mine\nruntime: python\n", "- x\n", "", "config: [grove]\n", "config: {x: 1}\n"]
 )
-def test_the_project_name(here: Path, text: str, name: str) -> None:
+def test_a_pulumi_project_of_another_kind_is_never_run(here: Path, text: str) -> None:
     (here / "Pulumi.yaml").write_text(text)
-    assert project_name(here) == name
+    for call in (lambda: find_root(here), lambda: target(str(put(here / "grove.yaml")), None)):
+        with pytest.raises(CoppiceError, match="of another kind") as caught:
+            call()
+        assert caught.value.exit_code == 2
+        assert "coppice init FOLDER" in str(caught.value.hint)
+
+
+def test_a_program_that_is_missing_is_named(here: Path) -> None:
+    (here / "program.py").unlink()
+    with pytest.raises(CoppiceError, match=r"is missing: .*/mine/program\.py") as caught:
+        find_root(here)
+    assert "coppice init" in str(caught.value.hint)
+
+
+def test_a_stack_is_found_without_its_grove_file(here: Path) -> None:
+    put(here / "grove.yaml", "agents: [")
+    assert place(None, "dev") == (here, "dev")
+    with pytest.raises(InputError) as caught:
+        place(None, None)
+    assert "-s STACK" in str(caught.value.hint)
+    assert caught.value.problems
+
+
+@pytest.mark.parametrize("stack", ["a b", "x/y/z", "../../x", "Dev", "grove.agent", "broker"])
+def test_a_stack_that_cannot_be_is_refused_before_the_engine_is_asked(here: Path, stack: str) -> None:
+    put(here / "grove.yaml")
+    for call in (target, place):
+        with pytest.raises(CoppiceError, match="-s: ") as caught:
+            call(None, stack)
+        assert caught.value.exit_code == 2
 
 
 @pytest.mark.parametrize("text", [b"name: [", b"\xff\xfe\x00", b"a: b: c"])
 def test_a_project_file_that_is_no_yaml(here: Path, text: bytes) -> None:
     (here / "Pulumi.yaml").write_bytes(text)
     with pytest.raises(CoppiceError, match=r"Pulumi\.yaml is not YAML") as caught:
-        project_name(here)
+        check_project(here)
     assert caught.value.exit_code == 2
 
 
@@ -68,7 +107,7 @@ def test_the_only_grove_needs_no_name(here: Path, place: str) -> None:
     below.mkdir()
     assert grove_file(None) == path
     assert grove_file(None, below) == path
-    assert target(None, "s").sole
+    assert target(None, "s").words == " -s s"
 
 
 def test_none_or_many_need_one(here: Path) -> None:
@@ -80,7 +119,7 @@ def test_none_or_many_need_one(here: Path) -> None:
     with pytest.raises(CoppiceError, match=r"has 2: grove\.yaml, groves/other\.yaml") as caught:
         grove_file(None)
     assert caught.value.exit_code == 2
-    assert not target("other", None).sole
+    assert target("other", None).words == " -g other"
 
 
 def test_a_grove_by_name_and_by_path(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,7 +153,7 @@ def test_the_project_of_a_grove_elsewhere_is_its_own(
     here: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     other = tmp_path_factory.mktemp("other")
-    (other / "Pulumi.yaml").write_text("name: other\n")
+    make_project(other)
     path = put(other / "grove.yaml", GROVE + "name: there\n")
     assert target(str(path), None).root == other
     (other / "Pulumi.yaml").unlink()

@@ -28,13 +28,22 @@ class Container:
         self.log = log
         self.whole = 0
 
-    def logs(self, *, stdout: bool, stderr: bool, tail: int | None = None, stream: bool = False) -> Any:
+    def logs(
+        self,
+        *,
+        stdout: bool,
+        stderr: bool,
+        tail: int | str = "all",
+        stream: bool = False,
+        follow: bool = False,
+    ) -> Any:
+        assert not follow  # a log that is still written would be read for ever
         assert stdout
         assert not stderr
-        if stream:
-            self.whole += 1
-            return iter([entry + b"\n" for entry in self.log])
-        return b"".join(entry + b"\n" for entry in self.log[-tail:] if tail)
+        self.whole += tail == "all"
+        chosen = self.log if tail == "all" else self.log[-int(tail) :]
+        entries = [entry + b"\n" for entry in chosen]
+        return iter(entries) if stream else b"".join(entries)
 
 
 def test_a_record() -> None:
@@ -103,7 +112,6 @@ def test_no_field_makes_a_record_raise(data: dict[str, Any]) -> None:
     if found is not None:
         for key in data:
             found.text(key).encode()
-            assert not isinstance(found.number(key), bool)
         found.time.encode()
 
 
@@ -141,8 +149,6 @@ def test_fields_come_out_clean() -> None:
     assert found is not None
     assert found.text("reason") == "\ufffd]0;owned\ufffd"
     assert found.text("exitCode") == ""
-    assert found.number("exitCode") == 3
-    assert found.number("reason") is None
     half = parse(b'{"type":"output","time":"\\ud800","run":"r","text":"\\udfff"}')
     assert half is not None
     assert (half.time, half.text("text")) == ("\ufffd", "\ufffd")
@@ -184,21 +190,21 @@ def test_an_agent_that_prints_a_record_forges_none() -> None:
     assert [record.type for record in records.records([told + b"\n"])] == ["output"]
     container = Container(line("phase", phase="working"), told)
     assert records.terminal(container) is None  # type: ignore[arg-type]
-    last = records.last_phase(container)  # type: ignore[arg-type]
+    last = records.last_phase(container, "r1")  # type: ignore[arg-type]
     assert last is not None
     assert last.data["phase"] == "working"
 
 
 def test_the_last_phase_is_found_behind_much_output() -> None:
     container = Container(line("phase", phase="working"), *[line(text=str(i)) for i in range(500)])
-    last = records.last_phase(container)  # type: ignore[arg-type]
+    last = records.last_phase(container, "r1")  # type: ignore[arg-type]
     assert last is not None
     assert (last.data["phase"], container.whole) == ("working", 1)
     short = Container(line("phase", phase="starting"), line("phase", phase="done"))
-    last = records.last_phase(short)  # type: ignore[arg-type]
+    last = records.last_phase(short, "r1")  # type: ignore[arg-type]
     assert last is not None
     assert (last.data["phase"], short.whole) == ("done", 0)
-    assert records.last_phase(Container(b"noise")) is None  # type: ignore[arg-type]
+    assert records.last_phase(Container(b"noise"), "r1") is None  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -212,3 +218,11 @@ def test_only_done_and_failed_are_an_end(phase: str, ended: bool) -> None:
 def test_a_run_that_started_again_has_not_ended() -> None:
     container = Container(line("phase", phase="failed"), line("phase", phase="starting"))
     assert records.terminal(container) is None  # type: ignore[arg-type]
+
+
+def test_what_an_earlier_run_came_to_is_not_what_this_one_has() -> None:
+    container = Container(line("phase", phase="done"), line("phase", phase="working", run="r2"))
+    last = records.last_phase(container, "r2")  # type: ignore[arg-type]
+    assert last is not None
+    assert last.data["phase"] == "working"
+    assert records.last_phase(container, "r3") is None  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ from coppice.groves.errors import CoppiceError
 from coppice.groves.load import load_grove
 from coppice.groves.plan import plan
 from coppice.harnesses import registry
-from coppice.stacks.project import project_name, target
+from coppice.stacks.project import check_project, target
 from coppice.stacks.scaffold import scaffold
 from tests.conftest import Git
 
@@ -39,15 +39,33 @@ def test_from_a_folder_of_the_work_tree(repository: Path) -> None:
 
 
 def test_nothing_is_overwritten(repository: Path, tmp_path: Path) -> None:
-    (repository / "Pulumi.yaml").write_text("mine\n")
+    mine = "name: mine\nconfig: {grove: {type: string}}\n"
+    (repository / "Pulumi.yaml").write_text(mine)
     outside = tmp_path / "outside"
     (repository / "grove.yaml").symlink_to(outside)
     made = scaffold(repository, "shop")
     assert (made.written, made.kept) == ([".coppice/program.py"], ["grove.yaml", "Pulumi.yaml"])
-    assert (repository / "Pulumi.yaml").read_text() == "mine\n"
+    assert (repository / "Pulumi.yaml").read_text() == mine
     assert not outside.exists()
     again = scaffold(repository, "shop")
     assert (again.written, again.kept) == ([], FILES)
+
+
+def test_a_project_of_another_kind_is_left_alone_and_a_folder_of_its_own_serves(repository: Path) -> None:
+    (repository / "Pulumi.yaml").write_text("name: mine\nruntime: python\n")
+    with pytest.raises(CoppiceError, match="of another kind"):
+        scaffold(repository, None)
+    assert not (repository / "grove.yaml").exists()
+    made = scaffold(repository / "ops" / "groves-of-ours", None, here=True)
+    assert (made.root, made.project) == (repository / "ops" / "groves-of-ours", "groves-of-ours")
+    assert check_project(made.root) == "groves-of-ours"
+
+
+def test_a_file_in_the_way_is_named_before_anything_is_written(repository: Path) -> None:
+    (repository / ".coppice").write_text("")
+    with pytest.raises(CoppiceError, match=r"\.coppice is a file"):
+        scaffold(repository, None)
+    assert not (repository / "grove.yaml").exists()
 
 
 @pytest.mark.parametrize(
@@ -76,7 +94,7 @@ def test_what_is_written_loads_and_plans(
     own = yaml.safe_load((root / "Pulumi.yaml").read_text())
     assert project["requiredPulumiVersion"] == own["requiredPulumiVersion"]
     assert project["config"] == own["config"]
-    assert project_name(repository) == made.project
+    assert check_project(repository) == made.project
 
     monkeypatch.chdir(repository)
     found = target(None, None)

@@ -40,7 +40,6 @@ class Handler(ABC):
     outputs: ClassVar[frozenset[str]] = frozenset()
     replaces: ClassVar[frozenset[str]] = frozenset()
     unwatched: ClassVar[frozenset[str]] = frozenset()
-    delete_before_replace: ClassVar[bool] = False
 
     def changes(self, old: Values, new: Values) -> list[str]:
         """Return the names of the inputs whose change matters, sorted."""

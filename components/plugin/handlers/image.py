@@ -42,5 +42,5 @@ class Image(Handler):
         return {"digest": state["digest"]}
 
     def delete(self, context: Context, resource_id: str, state: Values) -> None:
-        # Images are the daemon's cache, shared by every grove on it; `coppice images prune` is their end.
+        # Images are the daemon's cache, shared by every grove on it.
         del context, resource_id, state

@@ -8,7 +8,7 @@ import contextlib
 import tempfile
 from pathlib import Path
 
-from coppice.components import repository
+from coppice.components import ownership, repository
 from coppice.components.plugin.handlers.base import Context, Values
 from coppice.components.plugin.handlers.volume_content import VolumeContent
 from coppice.components.plugin.helper_box import helper, put_stream, run
@@ -28,6 +28,15 @@ class Mirror(VolumeContent):
 
     token = "coppice:docker:Mirror"
     required = frozenset({"volume", "image", "repository", "commit"})
+
+    def changes(self, old: Values, new: Values) -> list[str]:
+        """Refuse another repository: agents would go on in workspaces of the one before.
+
+        Raises:
+            RefusedError: `repository` names another one, and the old one is still there (it was not moved).
+        """
+        ownership.refuse_another(old["repository"], new["repository"])
+        return super().changes(old, new)
 
     def fill(self, context: Context, inputs: Values) -> Values:
         context.tell("bundling the repository")

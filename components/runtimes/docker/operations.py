@@ -10,30 +10,41 @@ import docker
 from docker.errors import APIError, NotFound
 from docker.models.containers import Container
 
+from coppice.components import homecoming
 from coppice.components.runtimes.docker import records
 from coppice.components.runtimes.docker.records import Record
 from coppice.groves.errors import CoppiceError
 from coppice.harnesses import layout
 
-_MAX_BUNDLE = 4 << 30  # bytes; what an agent may send to this machine's disk at once
+_MAX_BUNDLE = 2 << 30  # bytes; what an agent may send to this machine's disk at once
 
 
 @dataclass(frozen=True)
 class Status:
     """A box as it is now.
 
-    `phase` is the supervisor's last word, or what the daemon knows where it had none: created, gone, killed.
+    `phase` is the supervisor's last word about this run, or what the daemon knows where it had none: created,
+    gone, failed (killed). `lost` is True when the run was cut off, and `up` begins it again.
     """
 
     phase: str
-    reason: str
-    since: str
-    running: bool
+    reason: str = ""
+    since: str = ""
+    running: bool = False
+    lost: bool = False
 
-    @property
-    def settled(self) -> bool:
-        """Return whether nothing more will happen by itself."""
-        return not self.running
+
+@dataclass(frozen=True)
+class Told:
+    """What a supervisor said it has brought to its box's door: commits in hex, "" for none.
+
+    `commit` is the branch, where it has commits beyond the base, `snapshot` what was left uncommitted, `bundle`
+    whether there is anything of either.
+    """
+
+    commit: str
+    snapshot: str
+    bundle: bool
 
 
 def get(client: docker.DockerClient, box: str) -> Container | None:
@@ -44,59 +55,57 @@ def get(client: docker.DockerClient, box: str) -> Container | None:
         return None
 
 
-def status(container: Container | None) -> Status:
-    """Return what a box is at."""
+def status(container: Container | None, run: str) -> Status:
+    """Return what a box is at with the run of key `run`."""
+    gone = Status("gone", "its container was removed by hand; `coppice up` makes it again", lost=True)
     if container is None:
-        return Status(
-            "gone", "its container was removed by hand; `coppice up` makes it again", "", running=False
-        )
-    container.reload()
-    running = container.status in {"running", "restarting", "paused"}
-    if container.status == "created":
-        return Status("created", "", "", running=False)
-    last = records.last_phase(container)
-    phase = str(last.data["phase"]) if last else "starting"
+        return gone
+    try:
+        container.reload()
+        if container.status == "created":
+            return Status("created")
+        running = container.status in {"running", "restarting", "paused"}
+        last = records.last_phase(container, run)
+    except APIError:
+        # Removed between two calls.
+        return gone
+    phase, since = (str(last.data["phase"]), last.time) if last else ("starting", "")
     if not running and phase not in records.TERMINAL | {"suspended"}:
         state = container.attrs.get("State", {})
-        killed = (
-            "killed: out of memory" if state.get("OOMKilled") else f"ended with code {state.get('ExitCode')}"
-        )
-        return Status(
-            "failed", f"{killed} before its supervisor could say why", last.time if last else "", False
-        )
-    return Status(phase, last.text("reason") if last else "", last.time if last else "", running)
+        how = "out of memory" if state.get("OOMKilled") else f"code {state.get('ExitCode')}"
+        return Status("failed", f"killed ({how}) before its supervisor could say why", since, lost=True)
+    return Status(phase, last.text("reason") if last else "", since, running)
 
 
-def follow(container: Container, *, since_start: bool, tail: int | None = None) -> Iterator[Record]:
-    """Return the records of a box as they come, until it stops.
+def follow(container: Container, run: str | None = None) -> Iterator[Record]:
+    """Return the records of a box as they come, until it stops or is removed.
 
     Args:
         container: the box.
-        since_start: only those of its present start, not those of earlier runs in the same box.
-        tail: only this many lines from before now.
+        run: only those of the run with this key.
     """
-    container.reload()
-    started = str(container.attrs.get("State", {}).get("StartedAt", ""))
-    stream = container.logs(
-        stdout=True, stderr=False, stream=True, follow=True, tail="all" if tail is None else tail
-    )
-    for record in records.records(stream):
-        # Both are RFC 3339 in UTC: the first 19 characters are the second, and sort as text.
-        if not since_start or record.time[:19] >= started[:19]:
-            yield record
+    try:
+        stream = container.logs(stdout=True, stderr=False, stream=True, follow=True)
+        for record in records.records(stream):
+            if run is None or record.run == run:
+                yield record
+    except APIError:
+        return
 
 
 def history(container: Container) -> Iterator[Record]:
     """Return all records that a box has written so far."""
-    return records.records([container.logs(stdout=True, stderr=False)])
+    return records.records(container.logs(stdout=True, stderr=False, stream=True, follow=False))
 
 
-def result(container: Container) -> Record | None:
-    """Return the last result record of a box: its branch, commit and bundle, as its supervisor tells them."""
+def told(container: Container, run: str | None = None) -> Told | None:
+    """Return what the box's supervisor said last about what it brings out (of the run with key `run`)."""
     found = None
     for record in history(container):
-        if record.type == "result":
-            found = record
+        if record.type == "result" and (run is None or record.run == run):
+            # Without a commit of the agent's own its branch is not in the bundle.
+            commit = record.text("commit") if record.data.get("commits") else ""
+            found = Told(commit, record.text("snapshot"), bool(record.data.get("bundle")))
     return found
 
 
@@ -117,14 +126,14 @@ class _Stream:
         return data
 
 
-def fetch_bundle(container: Container, target: Path) -> bool:
+def fetch_bundle(container: Container, target: Path, branch: str) -> bool:
     """Copy the bundle out of a box to `target`; False when there is none.
 
     The path is read by the daemon inside the box's own file system; anything but a regular file of bearable
     size is refused, because the agent could have put it there.
 
     Raises:
-        CoppiceError: it is no regular file, or too large.
+        CoppiceError: it is no regular file, too large, or its first bytes are not those of a bundle of `branch`.
     """
     try:
         chunks, _stat = container.get_archive(layout.BUNDLE)
@@ -143,7 +152,11 @@ def fetch_bundle(container: Container, target: Path) -> bool:
         source = archive.extractfile(entry)
         if source is None:
             raise CoppiceError(f"the bundle in box {container.name} cannot be read", exit_code=3)
+        start = source.read(homecoming.HEADER_LIMIT)
+        # Before anything large is read or written.
+        homecoming.check_header(start, branch)
         with target.open("wb") as out:
+            out.write(start)
             while chunk := source.read(1 << 20):
                 out.write(chunk)
     return True

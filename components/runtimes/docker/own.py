@@ -6,6 +6,7 @@ from typing import Any
 import pulumi
 
 from coppice.components.plugin import NAME, VERSION
+from coppice.groves.plan import AgentPlan
 
 
 class CoppiceProvider(pulumi.ProviderResource):
@@ -80,8 +81,9 @@ class Workspace(_Own):
         volume: pulumi.Input[str],
         mirror: pulumi.Input[str],
         image: pulumi.Input[str],
+        agent: AgentPlan,
         base: str,
-        branch: str,
+        repository: str,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         props = {
@@ -89,7 +91,10 @@ class Workspace(_Own):
             "mirror": mirror,
             "image": image,
             "base": base,
-            "branch": branch,
+            "repository": repository,
+            "grove": agent.grove,
+            "agent": agent.name,
+            "branch": agent.branch,
             "commit": None,
         }
         super().__init__("coppice:docker:Workspace", name, props, opts)

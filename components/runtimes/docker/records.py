@@ -42,11 +42,6 @@ class Record:
         value = self.data.get(key)
         return clean(value) if isinstance(value, str) else ""
 
-    def number(self, key: str) -> int | None:
-        """Return a whole number, None when it is missing or something else."""
-        value = self.data.get(key)
-        return value if isinstance(value, int) and not isinstance(value, bool) else None
-
 
 def parse(line: bytes) -> Record | None:
     """Return the record of a line, or None when it is none."""
@@ -88,19 +83,18 @@ def records(chunks: Iterable[bytes]) -> Iterator[Record]:
             yield record
 
 
-def last_phase(container: Container) -> Record | None:
-    """Return the last phase record of a box."""
-    log = container.logs(stdout=True, stderr=False, tail=200)
-    found = [record for record in records([log]) if record.type == "phase"]
-    if found:
-        return found[-1]
-    # Two hundred lines of output since the last phase: read all of them.
-    stream = container.logs(stdout=True, stderr=False, stream=True)
-    last = None
-    for record in records(stream):
-        if record.type == "phase":
-            last = record
-    return last
+def last_phase(container: Container, run: str) -> Record | None:
+    """Return the last phase record of a box's run with key `run`."""
+    # Its end is at the log's end: a look at the last lines is enough for most.
+    for tail in (200, "all"):
+        last = None
+        stream = container.logs(stdout=True, stderr=False, stream=True, follow=False, tail=tail)
+        for record in records(stream):
+            if record.type == "phase" and record.run == run:
+                last = record
+        if last is not None:
+            return last
+    return None
 
 
 def terminal(container: Container) -> Record | None:

@@ -10,7 +10,7 @@ from typing import Any
 import pulumi
 import pulumi_docker as docker
 
-from coppice.components import images, providers
+from coppice.components import images, ownership, providers
 from coppice.components.runtimes.base import Box
 from coppice.components.runtimes.docker import own
 from coppice.groves.plan import AgentPlan, Plan
@@ -18,7 +18,10 @@ from coppice.harnesses import layout
 from coppice.harnesses.base import LaunchSpec, launch_document, run_key
 
 _MIB = 1 << 20
-_SCRATCH_SHARE = 2  # tmpfs counts as the box's memory: half of it for /tmp, half for HOME at most
+# What is in memory counts as the box's memory. Together they leave room for the agent, and for its supervisor to
+# bring the work home when they are full.
+_TMP_SHARE, _HOME_SHARE, _SHM_SHARE = 0.4, 0.2, 0.1
+_SHM_MOST = 64  # MiB, Docker's own default
 _LOG_SIZE = "128m"  # the supervisor stops relaying output long before
 _CPU_PERIOD = 100_000  # microseconds, the kernel's usual scheduler period
 _CPU_QUOTA_LEAST = 1_000  # microseconds, the least that the kernel takes
@@ -27,11 +30,11 @@ _KEEP = ["labels", "driver", "driver_opts", "name"]
 
 
 def _tmpfs(agent: AgentPlan, launch: LaunchSpec) -> dict[str, str]:
-    size = agent.resources.memory // _SCRATCH_SHARE
-    mounts = {"/tmp": f"rw,nosuid,nodev,exec,mode=1777,size={size}"}  # noqa: S108 (inside the box)
+    memory = agent.resources.memory
+    mounts = {layout.TMP: f"rw,nosuid,nodev,exec,mode=1777,size={int(memory * _TMP_SHARE)}"}
     if launch.home == "tmpfs":
         owner = f"uid={layout.UID},gid={layout.GID},mode=0700"
-        mounts[layout.HOME] = f"rw,nosuid,nodev,exec,{owner},size={size}"
+        mounts[layout.HOME] = f"rw,nosuid,nodev,exec,{owner},size={int(memory * _HOME_SHARE)}"
     return mounts
 
 
@@ -48,6 +51,7 @@ class DockerGrove:
     def __init__(self, plan: Plan, commit: str, host: str, parent: pulumi.Resource) -> None:
         self._plan = plan
         self._commit = commit
+        self._repository = ownership.owner(plan.repository.path)
         self._docker = providers.docker_provider(f"{plan.grove}-docker", host, parent)
         self._own = providers.coppice_provider(f"{plan.grove}-coppice", host, parent)
         self._image = own.Image(
@@ -61,7 +65,7 @@ class DockerGrove:
             f"{plan.grove}-mirror",
             volume=volume.name,
             image=self._image.digest,
-            repository=str(plan.repository.path),
+            repository=self._repository,
             commit=commit,
             opts=self._options(parent, ours=True),
         )
@@ -81,8 +85,9 @@ class DockerGrove:
             volume=self._volume(f"{name}-workspace", parent).name,
             mirror=self._mirror.volume,
             image=self._image.digest,
+            agent=agent,
             base=self._commit,
-            branch=agent.branch,
+            repository=self._repository,
             opts=self._options(parent, ours=True),
         )
         document = workspace.commit.apply(
@@ -141,7 +146,7 @@ class DockerGrove:
             # Not `cpus`: the Docker plug-in reads that back in another spelling and replaces the box for it.
             cpu_period=_CPU_PERIOD,
             cpu_quota=max(round(agent.resources.cpu * _CPU_PERIOD), _CPU_QUOTA_LEAST),
-            shm_size=64,
+            shm_size=max(1, min(_SHM_MOST, int(memory * _SHM_SHARE))),
             tmpfs=_tmpfs(agent, launch),
             mounts=[
                 docker.ContainerMountArgs(type="volume", source=workspace.volume, target=layout.WORKSPACE),
