@@ -13,9 +13,9 @@ from docker.errors import APIError, DockerException
 from docker.models.containers import Container
 from docker.types import Mount
 
+from coppice.components.runtimes.docker import HELPER_LABEL
 from coppice.groves.errors import CoppiceError
 
-_LABEL = "coppice.dev/helper"
 _WAIT = 600  # seconds; a clone of a large repository on a busy disk
 
 
@@ -54,7 +54,7 @@ def helper(
         cap_drop=["ALL"],
         cap_add=["CHOWN", "SETUID", "SETGID", "DAC_OVERRIDE"],
         security_opt=["no-new-privileges:true"],
-        labels={_LABEL: "1"},
+        labels={HELPER_LABEL: "1"},
         mounts=[
             Mount(target, volume, type="volume", read_only=read_only)
             for target, (volume, read_only) in mounts.items()

@@ -59,20 +59,19 @@ class _Printed:
 
     def write(self, data: bytes) -> None:
         *lines, self._rest = (self._rest + data).split(b"\n")
-        for line in lines:
-            self._print(line)
+        self._print(lines)
         if len(self._rest) > _LINE:
             self.end()
 
     def end(self) -> None:
         if self._rest:
-            self._print(self._rest)
+            self._print([self._rest])
             self._rest = b""
 
-    def _print(self, line: bytes) -> None:
+    def _print(self, lines: list[bytes]) -> None:
         from coppice.components.runtimes.docker.records import clean
 
-        sys.stdout.write(clean(line.decode("utf-8", "replace")) + "\n")
+        sys.stdout.write("".join(clean(line.decode("utf-8", "replace")) + "\n" for line in lines))
         sys.stdout.flush()
 
 

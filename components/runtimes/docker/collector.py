@@ -15,12 +15,11 @@ import docker
 from docker.errors import DockerException, NotFound
 from docker.types import Mount
 
-from coppice.components.runtimes.docker import operations
+from coppice.components.runtimes.docker import HELPER_LABEL, operations
 from coppice.groves.errors import CoppiceError
 from coppice.harnesses import layout
 from coppice.harnesses.base import collection_document
 
-_LABEL = "coppice.dev/helper"
 _MEMORY = 1 << 30  # bytes
 _PIDS = 256
 _WAIT = 600  # seconds; the supervisor gives itself 300
@@ -80,7 +79,7 @@ def collect(client: docker.DockerClient, workspace: Workspace, target: Path) -> 
             mem_limit=_MEMORY,
             memswap_limit=_MEMORY,
             pids_limit=_PIDS,
-            labels={_LABEL: "1"},
+            labels={HELPER_LABEL: "1"},
             tmpfs={layout.TMP: "mode=1777", layout.HOME: owner},
             mounts=[
                 Mount(layout.WORKSPACE, workspace.volume, type="volume"),

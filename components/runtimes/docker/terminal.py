@@ -15,10 +15,10 @@ from typing import Any, cast
 import docker
 from docker.models.containers import Container
 
+from coppice.components.runtimes.docker import HELPER_LABEL
 from coppice.harnesses import layout
 
 _SHELL = ("bash", "-l")
-_LABEL = "coppice.dev/helper"
 
 
 def _environment() -> dict[str, str]:
@@ -44,7 +44,7 @@ def _twin(container: Container) -> Iterator[Container]:
             "User": config["User"],
             "Hostname": config["Hostname"],
             "WorkingDir": config["WorkingDir"],
-            "Labels": {_LABEL: "1"},
+            "Labels": {HELPER_LABEL: "1"},
             "HostConfig": host,
         }
     )
