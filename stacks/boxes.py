@@ -10,14 +10,14 @@ from typing import Any
 import docker
 from docker.models.containers import Container
 
-from coppice.components import homecoming
+from coppice.components import homecoming, ownership
 from coppice.components.runtimes.docker import collector, daemon, operations
 from coppice.components.runtimes.docker.operations import Status
 from coppice.components.runtimes.docker.records import clean
 from coppice.groves.errors import CoppiceError
 from coppice.groves.naming import snapshot_ref
 from coppice.stacks.engine import GroveStack
-from coppice.stacks.project import place
+from coppice.stacks.project import Place, place
 from coppice.stacks.state import AgentState, GroveState
 
 _LONG = 24 * 3600  # seconds: followed logs and shells may be silent for long
@@ -89,6 +89,18 @@ def standing(state: GroveState, client: docker.DockerClient) -> Stand:
     return Stand(state.grove, Path(state.repository), found, client)
 
 
+def own_state(stack: GroveStack, where: Place) -> GroveState | None:
+    """Return what a stack holds, None for nothing yet.
+
+    Raises:
+        RefusedError: it belongs to another repository than the one that the grove file names.
+    """
+    state = stack.state()
+    if state is not None and where.repository is not None:
+        ownership.refuse_another(state.repository, ownership.owner(where.repository))
+    return state
+
+
 @contextlib.contextmanager
 def opened(name: str | None, stack: str | None) -> Iterator[Stand]:
     """Look up what stands of the grove that a command names.
@@ -100,11 +112,11 @@ def opened(name: str | None, stack: str | None) -> Iterator[Stand]:
     Raises:
         CoppiceError: no such grove or stack, nothing in it, or no daemon.
     """
-    root, stack_name = place(name, stack)
-    state = GroveStack(root, stack_name, create=False).state()
+    where = place(name, stack)
+    state = own_state(GroveStack(where.root, where.stack, create=False), where)
     if state is None:
         raise CoppiceError(
-            f"the stack {stack_name} has no agents yet", hint="`coppice up` starts them", exit_code=3
+            f"the stack {where.stack} has no agents yet", hint="`coppice up` starts them", exit_code=3
         )
     with contextlib.closing(daemon.find().client(timeout=_LONG)) as client:
         yield standing(state, client)

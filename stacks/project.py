@@ -4,7 +4,7 @@ import os
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -161,8 +161,16 @@ def _words(name: str | None, stack: str | None) -> str:
     return "".join((f" -g {shlex.quote(name)}" if name else "", f" -s {stack}" if stack else ""))
 
 
-def place(name: str | None, stack: str | None) -> tuple[Path, str]:
-    """Return the project's folder and the stack that a command means, which stand already.
+class Place(NamedTuple):
+    """Where something stands: the project's folder, the stack, and the repository its grove file names, if read."""
+
+    root: Path
+    stack: str
+    repository: Path | None
+
+
+def place(name: str | None, stack: str | None) -> Place:
+    """Return what a command means that looks at what stands already.
 
     With `stack` no grove file is read: it may be broken or gone.
 
@@ -171,10 +179,11 @@ def place(name: str | None, stack: str | None) -> tuple[Path, str]:
     """
     if stack:
         named = Path(name) if name is not None and Path(name).is_file() else None
-        return find_root(named.absolute().parent if named else Path.cwd()), _checked_stack(stack)
+        root = find_root(named.absolute().parent if named else Path.cwd())
+        return Place(root, _checked_stack(stack), None)
     try:
         wanted = target(name, None)
     except InputError as error:
         hint = "`-s STACK` names what stands without reading the grove file"
         raise InputError(str(error), hint, error.problems) from error
-    return wanted.root, wanted.stack
+    return Place(wanted.root, wanted.stack, wanted.plan.repository.path)

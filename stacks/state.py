@@ -6,6 +6,7 @@ from typing import Any
 
 _GROVE = "coppice:grove:Grove"
 _AGENT = "coppice:grove:Agent"
+_MIRROR = "coppice:docker:Mirror"
 _WORKSPACE = "coppice:docker:Workspace"
 _POWER = "coppice:docker:Power"
 _CONTAINER = "docker:index/container:Container"
@@ -75,6 +76,7 @@ def read(export: Mapping[str, Any]) -> GroveState | None:
             name = str(_properties(component).get("agent", ""))
             agents[name] = _agent(name, parts)
     made = _properties(grove)
-    return GroveState(
-        str(made.get("grove", "")), str(made.get("repository", "")), dict(sorted(agents.items()))
-    )
+    # The mirror knows better whose the stack is: its plug-in refuses another repository, a component takes any.
+    mirror = next((resource for resource in standing if resource["type"] == _MIRROR), grove)
+    repository = str(_properties(mirror).get("repository", ""))
+    return GroveState(str(made.get("grove", "")), repository, dict(sorted(agents.items())))

@@ -6,12 +6,12 @@ from typing import Any
 
 import docker
 
-from coppice.components import ownership, repository
+from coppice.components import repository
 from coppice.components.runtimes.docker.operations import Status
-from coppice.stacks.boxes import Collected, Stand, collect, standing
+from coppice.stacks.boxes import Collected, Stand, collect, own_state, standing
 from coppice.stacks.engine import GroveStack
 from coppice.stacks.follow import Watcher
-from coppice.stacks.project import Target
+from coppice.stacks.project import Place, Target
 
 _SHORT = 10  # characters of a commit that are shown
 _BAD = frozenset({"failed", "gone", "not made"})
@@ -56,12 +56,10 @@ def begin(opened: GroveStack, wanted: Target, client: docker.DockerClient) -> Be
         RefusedError: it belongs to another repository.
     """
     opened.ensure()
-    found = opened.state()
-    if found is None:
-        opened.set_grove(wanted.grove_setting)
-        return Before()
-    ownership.refuse_another(found.repository, ownership.owner(wanted.plan.repository.path))
+    found = own_state(opened, Place(wanted.root, wanted.stack, wanted.plan.repository.path))
     opened.set_grove(wanted.grove_setting)
+    if found is None:
+        return Before()
     stand = standing(found, client)
     lost = any(agent.status().lost for agent in stand.agents.values())
     return Before(frozenset(stand.agents), lost)

@@ -30,13 +30,15 @@ def register(app: typer.Typer) -> None:
         json: JsonOption = False,
     ) -> None:
         """Bring the agents' work home, then remove their boxes, volumes and the stack."""
+        from coppice.stacks.boxes import own_state
         from coppice.stacks.changes import Changes
         from coppice.stacks.engine import GroveStack
         from coppice.stacks.project import place
 
-        root, name = place(grove, stack)
-        opened = GroveStack(root, name, create=False)
-        found = opened.state()
+        where = place(grove, stack)
+        name = where.stack
+        opened = GroveStack(where.root, name, create=False)
+        found = own_state(opened, where)
         if not (yes or (sys.stdin.isatty() and not json)):
             raise RefusedError("nobody can be asked whether to remove everything", hint="pass --yes")
         if not yes:

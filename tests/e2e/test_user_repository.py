@@ -42,7 +42,7 @@ def test_a_stack_belongs_to_one_repository(shop: Tools, tmp_path: Path) -> None:
     twin = Tools(tmp_path / "twin" / "shop", shop.environment)
     twin.project.parent.mkdir()
     shop.git("clone", "--quiet", str(shop.project), str(twin.project))
-    for words in (("preview",), ("up", "--yes")):
+    for words in (("preview",), ("up", "--yes"), ("ps",), ("collect",), ("destroy", "--yes")):
         refused = twin.coppice(*words, check=False)
         assert refused.returncode == 3, words
         assert f"this stack belongs to the repository {shop.project}" in refused.stderr

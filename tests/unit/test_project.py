@@ -76,7 +76,7 @@ def test_a_program_that_is_missing_is_named(here: Path) -> None:
 
 def test_a_stack_is_found_without_its_grove_file(here: Path) -> None:
     put(here / "grove.yaml", "agents: [")
-    assert place(None, "dev") == (here, "dev")
+    assert place(None, "dev") == (here, "dev", None)
     with pytest.raises(InputError) as caught:
         place(None, None)
     assert "-s STACK" in str(caught.value.hint)

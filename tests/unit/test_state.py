@@ -74,6 +74,13 @@ def test_what_a_replacement_left_to_be_removed_is_not_what_stands() -> None:
     assert found.agents["fix"].box == "c2"
 
 
+def test_whose_a_stack_is_the_mirror_says() -> None:
+    mirror = resource("coppice:docker:Mirror", "shop-mirror", GROVE["urn"], inputs={"repository": "/first"})
+    found = read(export({**GROVE, "inputs": {"grove": "shop", "repository": "/second"}}, mirror))
+    assert found is not None
+    assert found.repository == "/first"
+
+
 def test_how_an_earlier_run_ended_is_not_how_this_one_did() -> None:
     changed = {**POWER, "outputs": {**POWER["outputs"], "run": "r3"}}
     found = read(export(GROVE, AGENT, WORKSPACE, BOX, changed))
