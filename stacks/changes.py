@@ -7,6 +7,8 @@ from pulumi.automation import EngineEvent
 from rich.console import Console
 from rich.markup import escape
 
+from coppice.stacks.engine import kind_of
+
 _SIGNS = {
     "create": "[green]+[/]",
     "update": "[yellow]~[/]",
@@ -27,7 +29,7 @@ class Changes:
         pre = event.resource_pre_event
         if pre is None:
             return
-        operation = str(getattr(pre.metadata.op, "value", pre.metadata.op))
+        operation = kind_of(pre.metadata.op)
         if operation == "same":
             self.same += 1
         elif operation in _SIGNS:

@@ -68,7 +68,7 @@ def touched(changes: Mapping[str, int]) -> int:
     return sum(count for kind, count in changes.items() if kind not in {"same", "read", "refresh"})
 
 
-def _kind(operation: Any) -> str:
+def kind_of(operation: Any) -> str:
     """Return the engine's word for a change; the SDK hands out an enum in one place and a text in another."""
     return str(getattr(operation, "value", operation))
 
@@ -175,7 +175,7 @@ class GroveStack:
         """
         with self._watching(on_event) as watch:
             result = self._stack.preview(on_event=watch, refresh=refresh or None)
-        return {_kind(kind): count for kind, count in result.change_summary.items()}
+        return {kind_of(kind): count for kind, count in result.change_summary.items()}
 
     def up(self, message: str, on_event: OnEvent | None = None, *, refresh: bool = False) -> dict[str, int]:
         """Run an update; return how many resources it touched, per kind of change.
@@ -197,7 +197,7 @@ class GroveStack:
                 refresh=refresh or None,
             )
         changes = result.summary.resource_changes or {}
-        return {_kind(kind): count for kind, count in changes.items()}
+        return {kind_of(kind): count for kind, count in changes.items()}
 
     def destroy(self, on_event: OnEvent | None = None, *, discard: bool = False) -> None:
         """Remove everything, then the stack itself; its configuration file stays if git tracks it.

@@ -7,6 +7,7 @@ from pulumi.automation import EngineEvent
 
 from coppice.components.runtimes.docker import operations, records
 from coppice.stacks.boxes import Standing
+from coppice.stacks.engine import kind_of
 from coppice.stacks.progress import Progress
 
 # An agent in one of these does nothing more by itself.
@@ -35,7 +36,7 @@ class Watcher:
         done = event.res_outputs_event
         if done is None or done.metadata.type != _POWER or done.metadata.new is None:
             return
-        if str(getattr(done.metadata.op, "value", done.metadata.op)) == "same":
+        if kind_of(done.metadata.op) == "same":
             return  # what it ended with some time ago is no news
         outputs = done.metadata.new.outputs or {}
         agent, box = self._progress.owner(done.metadata.urn), outputs.get("container")

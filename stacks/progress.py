@@ -15,7 +15,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 
 from coppice.components.runtimes.docker.records import clean
-from coppice.stacks.engine import plain
+from coppice.stacks.engine import kind_of, plain
 
 _VERBS = {
     "create": "creating",
@@ -129,7 +129,7 @@ class Progress:
         """Take one engine event."""
         pre, failed, said = event.resource_pre_event, event.res_op_failed_event, event.diagnostic_event
         if pre is not None:
-            operation = str(getattr(pre.metadata.op, "value", pre.metadata.op))
+            operation = kind_of(pre.metadata.op)
             noun = _NOUNS.get(pre.metadata.type)
             if operation in _VERBS and noun:
                 self.set(self.owner(pre.metadata.urn), f"{_VERBS[operation]} {noun}")

@@ -19,10 +19,15 @@ _BAD = frozenset({"failed", "gone", "not made"})
 
 @dataclass(frozen=True)
 class Before:
-    """What stood before: agents' names, and whether a run of one was cut off and has to be healed."""
+    """What stood before, None for nothing, and whether a run was cut off and has to be healed."""
 
-    agents: frozenset[str] = frozenset()
+    stand: Stand | None = None
     lost: bool = False
+
+    @property
+    def agents(self) -> frozenset[str]:
+        """Return the names of the agents that stood."""
+        return frozenset(self.stand.agents if self.stand else ())
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,7 @@ def begin(opened: GroveStack, wanted: Target, client: docker.DockerClient) -> Be
         return Before()
     stand = standing(found, client)
     lost = any(agent.status().lost for agent in stand.agents.values())
-    return Before(frozenset(stand.agents), lost)
+    return Before(stand, lost)
 
 
 def finish(opened: GroveStack, wanted: Target, client: docker.DockerClient, watcher: Watcher) -> After:

@@ -24,7 +24,6 @@ def register(app: typer.Typer) -> None:
     def preview(grove: GroveArgument = None, stack: StackOption = None, json: JsonOption = False) -> None:
         """Show what each agent would be able to reach, and what `up` would change; start nothing."""
         from coppice.components.runtimes.docker import daemon
-        from coppice.stacks.boxes import standing
         from coppice.stacks.changes import Changes
         from coppice.stacks.engine import GroveStack
         from coppice.stacks.project import target
@@ -38,8 +37,7 @@ def register(app: typer.Typer) -> None:
         opened = GroveStack(wanted.root, wanted.stack, create=True)
         with contextlib.closing(daemon.find().client()) as client:
             before = begin(opened, wanted, client)
-            found = opened.state()
-            notes = bases(standing(found, client), wanted) if found else []
+        notes = bases(before.stand, wanted) if before.stand else []
         with err.status("asking the engine what would change"):
             summary = opened.preview(changes.event, refresh=before.lost)
         if json:

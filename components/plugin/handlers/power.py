@@ -9,23 +9,15 @@ import contextlib
 import json
 from typing import Any
 
-import docker
-from docker.errors import NotFound
 from docker.models.containers import Container
 
 from coppice.components.plugin.handlers.base import Context, Handler, Values
+from coppice.components.runtimes.docker import operations
 from coppice.components.runtimes.docker.records import terminal
 from coppice.groves.errors import CoppiceError
 from coppice.harnesses import layout
 
 RUNNING, FINISHED, STOPPED, GONE = "running", "finished", "stopped", "gone"
-
-
-def _find(client: docker.DockerClient, box: str) -> Container | None:
-    try:
-        return client.containers.get(box)
-    except NotFound:
-        return None
 
 
 def _limit_processes(container: Container, pids: int) -> None:
@@ -79,7 +71,7 @@ class Power(Handler):
             box = client.containers.get(new["container"])
             _limit_processes(box, new["pids"])
             # The box before this one still stands here: the engine removes what it replaced last.
-            before = _find(client, old["container"])
+            before = operations.get(client, old["container"])
             ended = old["ended"] if old["finished"] == run else before and _end(before, run)
             if ended:
                 # What is finished needs no second run, in whatever box.
@@ -95,12 +87,12 @@ class Power(Handler):
         del resource_id
         kept = {"finished": state["finished"], "ended": state["ended"]}
         with contextlib.closing(context.client()) as client:
-            box = _find(client, state["container"])
+            box = operations.get(client, state["container"])
             if box is None:
                 return {"got": GONE, **kept}
             if state["finished"] == state["run"]:
                 return {"got": FINISHED, **kept}
-            if box.status in {"running", "restarting", "paused"}:
+            if operations.is_running(box):
                 return {"got": RUNNING, **kept}
             ended = _end(box, state["run"])
         return (
@@ -110,6 +102,6 @@ class Power(Handler):
     def delete(self, context: Context, resource_id: str, state: Values) -> None:
         del resource_id
         with contextlib.closing(context.client()) as client:
-            box = _find(client, state["container"])
+            box = operations.get(client, state["container"])
             if box is not None:
                 box.stop(timeout=layout.STOP_TIMEOUT)

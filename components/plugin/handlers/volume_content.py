@@ -3,9 +3,8 @@
 import contextlib
 from abc import abstractmethod
 
-from docker.errors import NotFound
-
 from coppice.components.plugin.handlers.base import Context, Handler, Values
+from coppice.components.runtimes.docker import collector
 
 
 class VolumeContent(Handler):
@@ -28,9 +27,7 @@ class VolumeContent(Handler):
     def read(self, context: Context, resource_id: str, state: Values) -> Values | None:
         del resource_id
         with contextlib.closing(context.client()) as client:
-            try:
-                client.volumes.get(state["volume"])
-            except NotFound:
+            if not collector.exists(client, state["volume"]):
                 return None
         return {name: state[name] for name in self.outputs}
 

@@ -55,6 +55,11 @@ def get(client: docker.DockerClient, box: str) -> Container | None:
         return None
 
 
+def is_running(container: Container) -> bool:
+    """Return whether a box was running when it was looked at last."""
+    return container.status in {"running", "restarting", "paused"}
+
+
 def status(container: Container | None, run: str) -> Status:
     """Return what a box is at with the run of key `run`."""
     gone = Status("gone", "its container was removed by hand; `coppice up` makes it again", lost=True)
@@ -64,7 +69,7 @@ def status(container: Container | None, run: str) -> Status:
         container.reload()
         if container.status == "created":
             return Status("created")
-        running = container.status in {"running", "restarting", "paused"}
+        running = is_running(container)
         last = records.last_phase(container, run)
     except APIError:
         # Removed between two calls.
